@@ -1,0 +1,1 @@
+"""The torch side of idsnn: neuron, networks, initialization, distillation, training."""
