@@ -1,0 +1,110 @@
+"""Files that appear whole or not at all, and the hashes that guard them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import BundleError, IdsnnError, UsageError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a path beside `path` to write to, renamed to `path` when the block ends well and removed when it fails.
+
+    The temporary name keeps the suffix, because some writers choose their format by it.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    beside = final.with_name(f".{final.stem}.{os.getpid()}.tmp{final.suffix}")
+    try:
+        yield beside
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(beside, final)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str], force: bool = False) -> Iterator[Path]:
+    """Gives an empty folder beside `path` to fill, renamed to `path` when the block ends well and removed when it fails.
+
+    Raises:
+        UsageError: `path` exists and `force` is off; nothing is touched.
+    """
+    final = Path(path)
+    refuse_existing(final, force)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    beside.chmod(0o777 & ~_umask())
+    try:
+        yield beside
+        if final.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
+            os.replace(final, old / final.name)
+            os.replace(beside, final)
+            shutil.rmtree(old)
+        else:
+            os.replace(beside, final)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
+    """Raises `UsageError` where `path` exists and `force` is off."""
+    if os.path.lexists(path) and not force:
+        raise UsageError(f"{path}: exists already; choose another --out, or pass --force to replace it")
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes `data` beside `path`, then renames."""
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes `value` as readable JSON (keys in the given order, no NaN)."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int, error: type[IdsnnError] = BundleError) -> bytes:
+    """Returns a regular file's bytes, at most `limit` of them.
+
+    Raises:
+        IdsnnError: of the given class, where the file is missing, not a regular file, larger than `limit` or unreadable.
+    """
+    file = Path(path)
+    try:
+        if not file.is_file():
+            raise error(f"{file}: {'not a file' if file.exists() else 'no such file'}")
+        with open(file, "rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as cause:
+        raise error(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+    if len(data) > limit:
+        raise error(f"{file}: larger than {limit:,} bytes, the most that is read")
+    return data
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of `data` in lower-case hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
