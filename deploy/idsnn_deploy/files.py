@@ -35,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | os.PathLike[str], force: bool = False) -> Iterator[Path]:
-    """Gives an empty folder beside `path` to fill, renamed to `path` when the block ends well and removed when it fails.
+    """Gives an empty folder beside `path` to fill, renamed to `path` when the block ends well, else removed.
 
     Raises:
         UsageError: `path` exists and `force` is off; nothing is touched.
@@ -79,7 +79,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int, error: type[IdsnnError]
     """Returns a regular file's bytes, at most `limit` of them.
 
     Raises:
-        IdsnnError: of the given class, where the file is missing, not a regular file, larger than `limit` or unreadable.
+        IdsnnError: of the given class: the file is missing, not a regular file, larger than `limit` or unreadable.
     """
     file = Path(path)
     try:

@@ -3,18 +3,18 @@
 1. At most 256 MiB of file and 64 million pixels; anything larger is refused before it is decoded.
 2. Animated files (GIF, WebP, APNG, multi-page TIFF) are refused: which frame is meant is the caller's to say.
 3. The EXIF orientation is applied.
-4. 16-bit grey is scaled to 8 bits (divided by 257, rounded). 32-bit integer and float images are refused: their range is
-   not in the file.
+4. 16-bit grey is scaled to 8 bits (divided by 257, rounded). 32-bit integer and float images are refused: the file does
+   not say their range.
 5. Palettes are looked up. Transparent pixels are laid over white.
 6. Grey (mode L) where the network has one channel, RGB where it has three; CMYK, YCbCr, LAB and HSV are converted.
-7. Resized to the network's height and width with Pillow's bilinear filter (which averages when shrinking), without cropping.
+7. Resized to the network's height and width with Pillow's bilinear filter (it averages when shrinking), never cropped.
 """
 
 from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -26,7 +26,10 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64_000_000
 MODES = {1: "L", 3: "RGB"}
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image
+# What Pillow's decoders raise on broken files.
+_DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError)
+
+ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image]
 
 
 def load_image(source: ImageSource, shape: tuple[int, int, int] | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -40,11 +43,11 @@ def load_image(source: ImageSource, shape: tuple[int, int, int] | None = None) -
         ImageError: where the file is missing, does not decode, or is of a kind the rule refuses.
     """
     where = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image"
-    with _refusing_bombs(), _open(source, where) as image:
+    with _open(source, where) as image:
         grey = _reject(image, where)
         try:
             flat = _flatten(ImageOps.exif_transpose(image))
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError) as cause:
+        except _DECODER_ERRORS as cause:
             raise ImageError(f"{where}: does not decode ({_first_line(cause)})") from cause
     channels = shape[0] if shape else (1 if grey else 3)
     if channels not in MODES:
@@ -63,7 +66,9 @@ def _open(source: ImageSource, where: str) -> Image.Image:
         return Image.open(io.BytesIO(data))
     except UnidentifiedImageError as cause:
         raise ImageError(f"{where}: not an image that Pillow can read") from cause
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as cause:
+    except Image.DecompressionBombError as cause:
+        raise ImageError(f"{where}: at most {MAX_PIXELS:,} pixels are decoded") from cause
+    except _DECODER_ERRORS as cause:
         raise ImageError(f"{where}: does not decode ({_first_line(cause)})") from cause
 
 
@@ -71,8 +76,9 @@ def _reject(image: Image.Image, where: str) -> bool:
     """Refuses by the header alone, before any pixel is decoded; says whether the image is grey."""
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{where}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are decoded")
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageError(f"{where}: animated ({image.n_frames} frames); save the frame you mean as a file of its own")
+    frames: int = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise ImageError(f"{where}: animated ({frames} frames); save the frame you mean as a file of its own")
     if image.mode in ("I", "F"):
         raise ImageError(f"{where}: {image.mode}-mode pixels have no known range; save as 8 or 16 bits")
     return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I;16")
@@ -88,17 +94,6 @@ def _flatten(image: Image.Image) -> Image.Image:
         over.alpha_composite(image.convert("RGBA"))
         return over.convert("RGB")
     return image.convert("RGB") if image.mode == "P" else image
-
-
-class _refusing_bombs:
-    """Turns off Pillow's own warning for the block: `_reject` refuses earlier and with one error."""
-
-    def __enter__(self) -> None:
-        self._limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-
-    def __exit__(self, *_: object) -> None:
-        Image.MAX_IMAGE_PIXELS = self._limit
 
 
 def _first_line(error: BaseException) -> str:
