@@ -79,7 +79,7 @@ def load_split(
     Args:
         name: one of `DATASETS`.
         split: "train" or "test".
-        data: the folder that holds the files: for `folder` the one with train/ and test/, else torchvision's (default `data`).
+        data: the folder of the files: for `folder` the one with train/ and test/, else torchvision's (default `data`).
         shape: `(C, H, W)` to bring folder images to; None takes the first image's.
         limit: at most this many images, classes in turn, always the same ones.
 

@@ -211,9 +211,9 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 
 def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Manifest:
-    """Signs the manifest, writes it into `folder` atomically and returns it. Written last, it makes a bundle of the files.
+    """Signs the manifest, writes it into `folder` atomically and returns it.
 
-    `files` must list them already (see `listing`).
+    Written last, it makes a bundle of the files, which it must list already (see `listing`).
     """
     signed = manifest.signed()
     write_json(Path(folder) / MANIFEST, asdict(signed))

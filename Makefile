@@ -1,0 +1,53 @@
+# make demo    the whole pipeline on scikit-learn's digits: train, export, evaluate, run
+# make test    format, lint, types, import contracts, the test suite
+# make install .venv with every extra and the development tools, pinned by constraints.txt
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+.PHONY: install demo test check pytest test-oldest browser format constraints clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "idsnn trains with Python 3.11 or newer; set PYTHON=python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[all,bench,dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/python examples/demo.py
+
+test: check pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: install
+	$(BIN)/python -m pytest --numprocesses 2
+
+# The oldest onnxruntime that a device may have: the runtime's tests in an environment of their own.
+test-oldest: install
+	rm -rf .venv/oldest
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv/oldest
+	$(BIN)/uv pip install --quiet --python .venv/oldest/bin/python 'onnxruntime==1.17.3' 'numpy<2' pillow pytest --editable .
+	.venv/oldest/bin/python -m pytest -p no:cacheprovider tests/test_deploy_*.py
+
+# Debian's headless Chromium, for the test that opens the HTML report.
+browser:
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Renews the pins: names, versions and environment markers, no addresses.
+constraints: install
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml --output-file constraints.txt
+
+clean:
+	rm -rf .venv runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,90 @@
+"""What is installed, what imports what, and what the packages promise."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {"idsnn", "idsnn_export", "idsnn_deploy", "idsnn_evaluation"}
+COMMANDS = {
+    "idsnn-train": "idsnn.cli",
+    "idsnn-export": "idsnn_export.cli",
+    "idsnn-deploy": "idsnn_deploy.cli",
+    "idsnn-evaluate": "idsnn_evaluation.cli",
+}
+HEAVY = {"torch", "snntorch", "lightning", "onnx", "nir", "onnxruntime", "matplotlib"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after running `code`."""
+    script = f"{code}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_hold_the_four_packages(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert {"idsnn/__init__.py", "deploy/idsnn_deploy/__init__.py", "LICENSE", "README.md"} <= held
+
+
+def test_the_device_runtime_imports_neither_torch_nor_the_other_packages() -> None:
+    loaded = loaded_after("import idsnn_deploy; idsnn_deploy.Session")
+    assert not loaded & {"torch", "onnx", "nir", "idsnn", "idsnn_export", "idsnn_evaluation"}
+
+
+def test_reading_interpreting_and_compiling_nir_imports_no_torch() -> None:
+    loaded = loaded_after("import idsnn_export as e; e.read_nir, e.interpret, e.to_onnx")
+    assert {"idsnn_export", "nir", "onnx"} <= loaded
+    assert "torch" not in loaded
+
+
+def test_the_evaluator_imports_neither_torch_nor_idsnn() -> None:
+    loaded = loaded_after("import idsnn_evaluation; idsnn_evaluation.evaluate")
+    assert not loaded & {"torch", "onnx", "nir", "idsnn", "idsnn_export"}
+
+
+@pytest.mark.parametrize("module", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_s_parser_loads_nothing_heavy(module: str) -> None:
+    assert not loaded_after(f"import {module}") & HEAVY
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs_as_installed(command: str) -> None:
+    program = Path(sys.executable).parent / command
+    helped = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    assert helped.returncode == 0
+    assert command in helped.stdout
+    refused = subprocess.run([program, "--no-such-flag"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_every_public_name_exists_and_has_a_docstring(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__doc__
+    for name in module.__all__:
+        assert getattr(module, name).__doc__, f"{package}.{name} has no docstring"
+
+
+def test_the_pins_name_no_address() -> None:
+    pins = (ROOT / "constraints.txt").read_text()
+    assert "://" not in pins
+    assert "idsnn" not in pins
