@@ -1,9 +1,33 @@
-"""What the tests share: two cores used fairly, and one small exported bundle."""
+"""What the tests share: two cores used fairly, one small trained run and the bundle exported from it."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 # One thread a test process: two processes share two cores, and sums have one order.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder: teacher and student of width 4, trained for two epochs on 400 digits."""
+    from idsnn.cli import main
+
+    out = tmp_path_factory.mktemp("run") / "digits"
+    flags = ["--width", "4", "--epochs", "2", "--limit-train", "400", "--seed", "0", "--out", str(out)]
+    assert main(flags) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `run`, with every graph."""
+    from idsnn_export.cli import main
+
+    out = tmp_path_factory.mktemp("export") / "bundle"
+    assert main([str(run), "--out", str(out)]) == 0
+    return out
