@@ -1,0 +1,105 @@
+"""What a NIR graph does not say about itself: one JSON string under the graph's metadata key `idsnn`.
+
+A graph is one time step of one sample. How many steps, how long, how the image enters and how the outputs become
+logits stand here. One string, because HDF5 hands lists back as bytes and numbers as numpy scalars.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import nir
+import numpy as np
+from idsnn_deploy.errors import GraphError
+
+KEY = "idsnn"
+FORMAT_VERSION = 1
+ENCODINGS = ("static", "frames")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """How to run a graph.
+
+    Attributes:
+        timesteps: T, the number of steps.
+        dt: the step in seconds.
+        encoding: `static`: the same input at every step; `frames`: one input a step.
+        readout: `mean`: the logits are the mean of the outputs over T.
+        mean, std: per input channel, of `(image - mean) / std`; None where inputs are taken as they are.
+        labels: the classes' names in the order of the outputs.
+        format_version: of this string.
+    """
+
+    timesteps: int
+    dt: float = 1e-4
+    encoding: str = "static"
+    readout: str = "mean"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    format_version: int = FORMAT_VERSION
+
+
+def write_metadata(graph: nir.NIRGraph, metadata: Metadata) -> None:
+    """Puts `metadata` into the graph, in place."""
+    _check(metadata)
+    graph.metadata = {**graph.metadata, KEY: json.dumps(asdict(metadata), sort_keys=True)}
+
+
+def read_metadata(graph: nir.NIRGraph) -> Metadata | None:
+    """The graph's own metadata, None where another framework wrote the graph.
+
+    Raises:
+        GraphError: the string is there and is not what `write_metadata` writes.
+    """
+    text = graph.metadata.get(KEY)
+    if text is None:
+        return None
+    try:
+        content = json.loads(_plain(text))
+        names = {field.name for field in fields(Metadata)}
+        for name in ("mean", "std", "labels"):
+            if content.get(name) is not None:
+                content[name] = tuple(content[name])
+        metadata = Metadata(**{name: value for name, value in content.items() if name in names})
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise GraphError(f"metadata `{KEY}` of the graph is not what idsnn writes: {error}") from None
+    _check(metadata)
+    return metadata
+
+
+def _plain(text: Any) -> str:
+    if isinstance(text, np.ndarray):
+        text = text.item()
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def _check(m: Metadata) -> None:
+    def number(value: Any) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+    def numbers(values: Any) -> bool:
+        return values is None or (len(values) > 0 and all(map(number, values)))
+
+    wrong = [
+        name
+        for name, right in (
+            ("format_version", m.format_version == FORMAT_VERSION),
+            ("timesteps", isinstance(m.timesteps, int) and not isinstance(m.timesteps, bool) and m.timesteps >= 1),
+            ("dt", number(m.dt) and m.dt > 0),
+            ("encoding", m.encoding in ENCODINGS),
+            ("readout", m.readout == "mean"),
+            ("mean", numbers(m.mean)),
+            ("std", numbers(m.std) and (m.std is None or all(value > 0 for value in m.std))),
+            ("labels", m.labels is None or all(isinstance(label, str) for label in m.labels)),
+        )
+        if not right
+    ]
+    if wrong:
+        got = ", ".join(f"{name} = {getattr(m, name)!r}" for name in wrong)
+        raise GraphError(f"metadata `{KEY}`: {got}; expected version {FORMAT_VERSION} of docs/nir.md")
+    if (m.mean is None) != (m.std is None) or (m.mean and m.std and len(m.mean) != len(m.std)):
+        raise GraphError(f"metadata `{KEY}`: mean and std belong together, one value a channel each")
