@@ -1,6 +1,6 @@
 """Dense operations of a torch network, for comparison: what its multiply-accumulates would be without any sparsity.
 
-    dense(layer) = sum of conv(1, 1)        ones for inputs and weights; the zero padding stays zero, so borders are exact
+    dense(layer) = sum of conv(1, 1)      ones for inputs and weights; the zero padding stays zero, so borders are exact
 
 As NeuroBench's `Dense`, a sample.
 """
@@ -30,7 +30,7 @@ _DENSE: dict[type[nn.Module], Callable[[Any, Tensor], float]] = {
 
 
 def dense_macs(model: nn.Module, input_shape: Sequence[int]) -> int:
-    """Multiply-accumulates of one image of `input_shape` (C, H, W) through the convolutions and linear layers of `model`."""
+    """Multiply-accumulates of one image (C, H, W) through the convolutions and linear layers of `model`."""
     total = 0.0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
