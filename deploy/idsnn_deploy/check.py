@@ -1,0 +1,136 @@
+"""`idsnn-deploy check`: does this machine answer what the exporting machine answered?
+
+float32    logits and step logits within 1e-4 of the golden ones, the same classes; the probe's spikes equal
+int8       the same class for at least 3 of 4 golden images (its accuracy was gated when it was exported)
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from .errors import EXIT_FAILED, EXIT_OK
+from .golden import Golden, neuron_layers, read_golden
+from .graph import Array, Options
+from .inputs import batches
+from .manifest import Bundle, read_bundle
+from .networks import Stepper, Unrolled
+from .tables import format_table
+
+LOGIT_TOLERANCE = 1e-4
+INT8_AGREEMENT = 0.75
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the replay of one file gave.
+
+    Attributes:
+        file: the file.
+        passed: whether it answers as it must.
+        agree: the fraction of golden images with the golden class.
+        logit_difference: the largest difference to the golden logits and step logits.
+        spikes: whether every spike count equals the golden one; None for a file that does not say.
+    """
+
+    file: str
+    passed: bool
+    agree: float
+    logit_difference: float
+    spikes: bool | None = None
+
+
+def check_bundle(bundle: Bundle, options: Options = Options()) -> list[Result]:  # noqa: B008  (frozen)
+    """Verifies every hash, then replays the golden vectors through every ONNX file of the bundle.
+
+    Raises:
+        BundleError: a file is missing, changed, does not load or does not run.
+    """
+    bundle.verify()
+    golden = read_golden(bundle)
+    return [replay(bundle, file, golden, options) for file, replay in _REPLAYS.items() if bundle.has(file)]
+
+
+def _replay_model(bundle: Bundle, file: str, golden: Golden, options: Options) -> Result:
+    return _compare(file, *_answers(bundle, Unrolled(bundle, file, options), golden), golden)
+
+
+def _replay_step(bundle: Bundle, file: str, golden: Golden, options: Options) -> Result:
+    return _compare(file, *_answers(bundle, Stepper(bundle, options), golden), golden)
+
+
+def _replay_probe(bundle: Bundle, file: str, golden: Golden, options: Options) -> Result:
+    names = [f"spikes.{name}" for name in neuron_layers(bundle.manifest)]
+    probe = Unrolled(bundle, file, options, dict.fromkeys(names, (None, bundle.manifest.timesteps)))
+    counted = []
+    for x in batches(golden.images, bundle.manifest, probe.fixed or len(golden.logits)):
+        found = probe.run(x, names) if names else []
+        counted.append(np.array([s.sum(axis=1) for s in found]).reshape(len(names), -1).T[: x.shape[probe.axis]])
+    spikes = bool(np.array_equal(np.concatenate(counted), golden.spikes)) if names else True
+    return _compare(file, *_answers(bundle, probe, golden), golden, spikes)
+
+
+# Each file that can answer the golden vectors, and how it is asked.
+_REPLAYS: dict[str, Callable[[Bundle, str, Golden, Options], Result]] = {
+    "model.onnx": _replay_model,
+    "model.step.onnx": _replay_step,
+    "model.probe.onnx": _replay_probe,
+    "model.int8.onnx": _replay_model,
+    "model.int8.probe.onnx": _replay_probe,
+}
+
+
+def _answers(bundle: Bundle, network: Unrolled | Stepper, golden: Golden) -> tuple[Array, Array]:
+    found = [network.answer(x) for x in batches(golden.images, bundle.manifest, network.fixed or len(golden.logits))]
+    return np.concatenate([logits for logits, _ in found]), np.concatenate([steps for _, steps in found], axis=1)
+
+
+def _compare(file: str, logits: Array, steps: Array, golden: Golden, spikes: bool | None = None) -> Result:
+    agree = float(np.mean(logits.argmax(axis=1) == golden.logits.argmax(axis=1)))
+    apart = max(float(np.abs(logits - golden.logits).max()), float(np.abs(steps - golden.step_logits).max()))
+    if ".int8." in file:
+        return Result(file, agree >= INT8_AGREEMENT, agree, apart, spikes)
+    return Result(file, agree == 1 and apart <= LOGIT_TOLERANCE and spikes is not False, agree, apart, spikes)
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide what this machine answers."""
+    packages = {name: metadata.version(name) for name in ("idsnn", "numpy", "onnxruntime", "pillow") if _has(name)}
+    return {"python": platform.python_version(), **packages}
+
+
+def _has(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False  # onnxruntime-gpu and other builds of it go by other names
+    return True
+
+
+def check(folder: str | os.PathLike[str], options: Options, as_json: bool, say: Callable[[Any], None]) -> int:
+    """Runs the command; returns 0 when every file passes, else 1."""
+    bundle = read_bundle(folder)
+    results = check_bundle(bundle, options)
+    passed = all(result.passed for result in results)
+    here, there = versions(), bundle.manifest.versions
+    if as_json:
+        rows = [vars(result) for result in results]
+        say({"bundle": str(folder), "passed": passed, "results": rows, "versions": here, "exported_with": there})
+    else:
+        said = {True: "equal", False: "DIFFER", None: ""}
+        rows_of_text = [
+            (r.file, f"{r.agree:.0%}", f"{r.logit_difference:.1e}", said[r.spikes], "PASS" if r.passed else "FAIL")
+            for r in results
+        ]
+        say(f"{len(bundle.manifest.files)} files unchanged")
+        say(format_table(("replayed", "same class", "logits apart", "spikes", ""), rows_of_text))
+        packages = [(name, here.get(name, "-"), there.get(name, "-")) for name in dict.fromkeys((*here, *there))]
+        say("\n" + format_table(("version of", "here", "exported with"), packages))
+        say("\nPASS" if passed else "\nFAIL: this machine does not answer as the exporting one did")
+    return EXIT_OK if passed else EXIT_FAILED

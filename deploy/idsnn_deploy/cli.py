@@ -1,0 +1,125 @@
+"""The command `idsnn-deploy`: run, bench, check and info. Nothing heavy is imported before a bundle is opened."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .commands import run_command
+from .errors import UsageError
+
+PROG = "idsnn-deploy"
+OPTIMIZATIONS = ("all", "extended", "basic", "disable")
+VARIANTS = ("fp32", "int8", "step")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs `idsnn-deploy` and returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    body: Callable[[argparse.Namespace], int] = arguments.body
+    return run_command(PROG, lambda: body(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(PROG, description="Run a bundle on this machine, without torch.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = _command(commands, "run", _run, "classify image files")
+    run.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    run.add_argument("--top", type=int, default=1, metavar="K", help="show the K most likely classes (default 1)")
+    run.add_argument("--steps", action="store_true", help="show each time step's logits")
+    run.add_argument("--anytime", action="store_true", help="stop as soon as the class stands out by the margin")
+    run.add_argument("--margin", type=float, metavar="M", help="p1 - p2 to stop at, in 0..1 (default: the bundle's)")
+    run.add_argument("--int8", action="store_true", help="use the 8-bit network")
+    run.add_argument("--optimization", choices=OPTIMIZATIONS, default="all", help="graph optimization (default all)")
+
+    bench = _command(commands, "bench", _bench, "measure latency, throughput and memory")
+    bench.add_argument("--variant", action="append", choices=VARIANTS, help="only this one (default: all there are)")
+    bench.add_argument(
+        "--optimization",
+        action="append",
+        choices=OPTIMIZATIONS,
+        help="only this level (default: all, extended, disable)",
+    )
+    bench.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default 1)")
+    bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="time a row (default 2)")
+    bench.add_argument("--warmup", type=int, default=5, metavar="N", help="calls before the timing (default 5)")
+
+    _command(commands, "check", _check, "verify hashes, replay the golden vectors; exit 0 on PASS, 1 on FAIL")
+
+    info = _command(commands, "info", _info, "say what a bundle is")
+    info.add_argument("--layers", action="store_true", help="list the layers")
+    return parser
+
+
+def _command(commands: Any, name: str, body: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    parser.set_defaults(body=body)
+    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    if name != "info":
+        parser.add_argument("--threads", type=int, metavar="N", help="threads within an operator (default: all cores)")
+        parser.add_argument(
+            "--provider", metavar="P", help="onnxruntime execution provider, such as CUDAExecutionProvider"
+        )
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.top < 1:
+        raise UsageError(f"--top {given.top}: give at least 1")
+    if given.margin is not None and not 0 <= given.margin <= 1:
+        raise UsageError(f"--margin {given.margin:g}: a difference of probabilities lies in 0..1")
+    if given.anytime and (given.int8 or given.steps):
+        raise UsageError(
+            "--anytime steps through the float32 graph and stops early; it goes with neither --int8 nor --steps"
+        )
+    if given.margin is not None and not given.anytime:
+        raise UsageError("--margin belongs to --anytime")
+    variant = "int8" if given.int8 else "step" if given.anytime else "fp32"
+    session = _module("session").Session(given.bundle, variant, given.threads, _providers(given), given.optimization)
+    margin = None if not given.anytime else session.margin() if given.margin is None else given.margin
+    code: int = _module("run").run(session, given.images, given.top, given.steps, margin, given.json, _say)
+    return code
+
+
+def _bench(given: argparse.Namespace) -> int:
+    bench = _module("bench")
+    settings = bench.Settings(
+        batch=given.batch, threads=given.threads, provider=given.provider, seconds=given.seconds, warmup=given.warmup
+    )
+    levels = given.optimization or ["all", "extended", "disable"]
+    code: int = bench.bench_command(given.bundle, given.variant, levels, settings, given.json, _say)
+    return code
+
+
+def _check(given: argparse.Namespace) -> int:
+    options = _module("graph").Options(given.threads, _providers(given))
+    code: int = _module("check").check(given.bundle, options, given.json, _say)
+    return code
+
+
+def _info(given: argparse.Namespace) -> int:
+    code: int = _module("info").info(given.bundle, given.json, given.layers, _say)
+    return code
+
+
+def _module(name: str) -> Any:
+    # numpy and Pillow cost a device a good part of a second, which --help and a mistyped flag need not pay.
+    return importlib.import_module(f".{name}", __package__)
+
+
+def _providers(given: argparse.Namespace) -> list[str] | None:
+    return None if given.provider is None else [given.provider]
+
+
+def _say(what: Any) -> None:
+    print(what if isinstance(what, str) else json.dumps(what, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

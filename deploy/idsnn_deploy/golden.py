@@ -1,0 +1,101 @@
+"""The golden vectors: eight inputs and what the network must answer to them.
+
+A zip archive can claim any size, so each array's shape and type are compared with what the manifest implies before a
+byte of it is unpacked, and pickled objects are never read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import BundleError
+from .manifest import Bundle, Manifest
+
+Array = np.ndarray[Any, np.dtype[Any]]
+GOLDEN = "golden.npz"
+MAX_SAMPLES, MAX_BYTES = 1024, 2**30
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Inputs and answers of n samples.
+
+    Attributes:
+        images: float32 `(n, *input_shape)` in 0..1, or `(T, n, *input_shape)` where the input varies in time.
+        logits: float32 `(n, K)`.
+        step_logits: float32 `(T, n, K)`.
+        spikes: int64 `(n, L)`, each neuron layer's spikes over all steps, in the manifest's order.
+    """
+
+    images: Array
+    logits: Array
+    step_logits: Array
+    spikes: Array
+
+
+def neuron_layers(manifest: Manifest) -> list[str]:
+    """The names of the manifest's neuron layers, in order."""
+    return [layer["name"] for layer in manifest.layers if "weight_shape" not in layer]
+
+
+def read_golden(bundle: Bundle) -> Golden:
+    """Returns a bundle's golden vectors.
+
+    Raises:
+        BundleError: golden.npz is missing, changed, or holds other arrays than the manifest implies.
+    """
+    where, data = f"{bundle.folder / GOLDEN}", bundle.read(GOLDEN)
+    manifest = bundle.manifest
+    steps, classes = manifest.timesteps, len(manifest.labels)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            count = _header(archive, "logits")[0][0]
+            if not 1 <= count <= MAX_SAMPLES:
+                raise ValueError(f"{count} samples")
+            leading = (steps, count) if manifest.encoding == "frames" else (count,)
+            shapes: dict[str, tuple[tuple[int, ...], type]] = {
+                "images": ((*leading, *manifest.input_shape), np.float32),
+                "logits": ((count, classes), np.float32),
+                "step_logits": ((steps, count, classes), np.float32),
+                "spikes": ((count, len(neuron_layers(manifest))), np.int64),
+            }
+            golden = Golden(**{name: _array(archive, name, *expected) for name, expected in shapes.items()})
+        if not all(np.isfinite(a).all() for a in (golden.images, golden.logits, golden.step_logits)):
+            raise ValueError("values that are not finite")
+        if manifest.mean is not None and not (golden.images.min() >= 0 and golden.images.max() <= 1):
+            raise ValueError("images outside 0..1")
+        return golden
+    except Exception as cause:  # zipfile, zlib and numpy raise a dozen kinds
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise BundleError(
+            f"{where}: not the golden vectors of this network ({reason}); export the bundle again"
+        ) from cause
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(f"{name}.npy") as stream:
+        read = _HEADERS.get(np.lib.format.read_magic(stream))
+        if read is None:
+            raise ValueError(f"{name} is of an unknown npy version")
+        shape, _, dtype = read(stream)
+    return shape, dtype
+
+
+def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type) -> Array:
+    found, kind = _header(archive, name)
+    if found != shape or kind != np.dtype(dtype):
+        raise ValueError(f"{name} is {kind} {found}, not {np.dtype(dtype)} {shape}")
+    if math.prod(shape) * np.dtype(dtype).itemsize > MAX_BYTES:
+        raise ValueError(f"{name} is larger than {MAX_BYTES:,} bytes")
+    with archive.open(f"{name}.npy") as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

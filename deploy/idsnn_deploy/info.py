@@ -1,0 +1,82 @@
+"""`idsnn-deploy info`: what a bundle is, from its manifest alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from .errors import EXIT_OK
+from .manifest import Bundle, Manifest, read_bundle
+from .tables import format_table
+
+
+def describe(manifest: Manifest) -> dict[str, str]:
+    """A bundle's properties as words, in the order in which one asks for them."""
+    synapses = [layer for layer in manifest.layers if "weight_shape" in layer]
+    neurons = [layer for layer in manifest.layers if "weight_shape" not in layer]
+    labels = ", ".join(manifest.labels[:12]) + (", ..." if len(manifest.labels) > 12 else "")
+    normalized = (
+        "none" if manifest.mean is None or manifest.std is None else _normalization(manifest.mean, manifest.std)
+    )
+    return {
+        "trained on": manifest.dataset or "unknown",
+        "classes": f"{len(manifest.labels)}: {labels}",
+        "input": f"{' x '.join(map(str, manifest.input_shape))}, {_ENCODINGS[manifest.encoding]}",
+        "normalization": normalized,
+        "time steps": f"{manifest.timesteps}, dt {manifest.dt:g} s",
+        "synaptic layers": f"{len(synapses)}, {sum(math.prod(layer['weight_shape']) for layer in synapses):,} weights",
+        "neuron layers": f"{len(neurons)}, {sum(math.prod(layer['shape']) for layer in neurons):,} neurons",
+        "test accuracy": "unknown" if manifest.test_accuracy is None else f"{manifest.test_accuracy:.2%} (in torch)",
+        "anytime margin": f"{manifest.early_exit['margin']}" if "margin" in manifest.early_exit else "not chosen",
+        "parity": _pairs(manifest.parity),
+        "exported with": _pairs(manifest.versions),
+        "digest": manifest.digest,
+    }
+
+
+_ENCODINGS = {"static": "the same image at every step", "frames": "a frame a step"}
+
+
+def _normalization(mean: list[float], std: list[float]) -> str:
+    return f"(image - {[round(m, 4) for m in mean]}) / {[round(s, 4) for s in std]}, in the graph"
+
+
+def _pairs(table: dict[str, Any]) -> str:
+    plain = [f"{key} {value}" for key, value in table.items() if isinstance(value, (str, int, float))]
+    return ", ".join(plain) or "nothing recorded"
+
+
+def info(folder: str | os.PathLike[str], as_json: bool, layers: bool, say: Callable[[Any], None]) -> int:
+    """Runs the command; every file's hash is verified on the way."""
+    bundle: Bundle = read_bundle(folder)
+    bundle.verify()
+    manifest = bundle.manifest
+    if as_json:
+        say(asdict(manifest))
+        return EXIT_OK
+    words = describe(manifest)
+    width = max(map(len, words))
+    say("\n".join(f"{key.ljust(width)}  {value}" for key, value in words.items()))
+    say("\n" + format_table(("file", "bytes"), [(name, f"{f['bytes']:,}") for name, f in manifest.files.items()]))
+    if layers:
+        say(
+            "\n"
+            + format_table(("layer", "kind", "weights", "from", "shape"), [_row(entry) for entry in manifest.layers])
+        )
+    return EXIT_OK
+
+
+def _row(layer: dict[str, Any]) -> tuple[str, ...]:
+    def sizes(key: str) -> str:
+        return " x ".join(map(str, layer.get(key, [])))
+
+    return (
+        layer["name"],
+        str(layer.get("kind", "")),
+        sizes("weight_shape"),
+        ", ".join(map(str, layer.get("sources", []))),
+        sizes("out_shape") or sizes("shape"),
+    )

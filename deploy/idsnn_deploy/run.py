@@ -1,0 +1,102 @@
+"""`idsnn-deploy run`: images to classes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .anytime import Array, softmax
+from .errors import EXIT_OK, UsageError
+from .progress import track
+from .session import Session
+from .tables import format_table
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of one image.
+
+    Attributes:
+        image: the file.
+        logits: float32 `(K,)`.
+        steps: how many time steps were run.
+        seconds: the network's time, without reading the file.
+        step_logits: float32 `(T, K)`, where they were asked for.
+    """
+
+    image: str
+    logits: Array
+    steps: int
+    seconds: float
+    step_logits: Array | None = None
+
+    def top(self, count: int) -> list[tuple[int, float]]:
+        """The most likely classes, at most `count`: (index, probability)."""
+        p = softmax(self.logits)
+        return [(int(i), float(p[i])) for i in np.argsort(-p, kind="stable")[:count]]
+
+
+def answer(session: Session, image: str, steps: bool = False, margin: float | None = None) -> Answer:
+    """Classifies one image file; with a `margin`, by anytime inference."""
+    pixels = session.prepare(image)
+    start = time.perf_counter()
+    if margin is not None:
+        decision = session.run_until(pixels, margin)
+        return Answer(image, decision.logits, decision.steps, time.perf_counter() - start)
+    each = session.step_logits(pixels)[:, 0] if steps else None
+    logits = session(pixels)[0] if each is None else each.mean(axis=0)
+    return Answer(image, logits, session.timesteps, time.perf_counter() - start, each)
+
+
+def run(
+    session: Session,
+    images: Sequence[str],
+    top: int,
+    steps: bool,
+    margin: float | None,
+    as_json: bool,
+    say: Callable[[Any], None],
+) -> int:
+    """Runs the command: every image is classified before anything is printed."""
+    if session.manifest.encoding == "frames":
+        raise UsageError(f"{session.bundle.folder}: its input varies in time, image files do not; use Session.step")
+    answers = [answer(session, image, steps, margin) for image in track(images, "classifying")]
+    if as_json:
+        say(
+            {"bundle": str(session.bundle.folder), "variant": session.variant, "margin": margin}
+            | {"images": [_record(a, session.labels, top) for a in answers]}
+        )
+        return EXIT_OK
+    rows = []
+    for a in answers:
+        for rank, (index, p) in enumerate(a.top(top)):
+            first = (a.image, a.steps, f"{1e3 * a.seconds:.2f}") if rank == 0 else ("", "", "")
+            rows.append((first[0], session.labels[index], f"{p:.1%}", *first[1:]))
+    say(format_table(("image", "class", "confidence", "steps", "ms"), rows))
+    for a in answers:
+        if a.step_logits is not None:
+            table = [(f"step {t}", *(f"{value:.3f}" for value in row)) for t, row in enumerate(a.step_logits, 1)]
+            say(
+                f"\n{a.image}\n"
+                + format_table(("logits", *session.labels), [*table, ("mean", *(f"{v:.3f}" for v in a.logits))])
+            )
+    return EXIT_OK
+
+
+def _record(a: Answer, labels: list[str], top: int) -> dict[str, Any]:
+    (index, p), *_ = ranked = a.top(top)
+    return {
+        "image": a.image,
+        "class": labels[index],
+        "index": index,
+        "confidence": p,
+        "top": [{"class": labels[i], "index": i, "confidence": q} for i, q in ranked],
+        "steps": a.steps,
+        "ms": 1e3 * a.seconds,
+        "logits": a.logits.tolist(),
+        **({} if a.step_logits is None else {"step_logits": a.step_logits.tolist()}),
+    }

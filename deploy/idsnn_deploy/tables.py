@@ -1,0 +1,25 @@
+"""Plain text tables, for terminals and logs alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?")
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Returns aligned columns under `header`; columns of numbers are set right."""
+    columns = [_aligned([_printable(str(cell)) for cell in column]) for column in zip(header, *rows, strict=True)]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
+def _aligned(column: list[str]) -> list[str]:
+    width = max(map(len, column))
+    numbers = all(_NUMBER.fullmatch(cell) for cell in column[1:] if cell)
+    return [cell.rjust(width) if numbers else cell.ljust(width) for cell in column]
+
+
+def _printable(text: str) -> str:
+    """Class names come from files: no control character of theirs reaches the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
