@@ -35,10 +35,9 @@ class Kernel(NamedTuple):
 
 
 def _forward(x: Tensor, v_out: Tensor, beta: Tensor, theta: Tensor) -> None:
-    v = x[0].to(_wide(x), copy=True)  # x[0] itself is about to be overwritten
+    v = s = torch.zeros_like(x[0], dtype=_wide(x))
     for t in range(x.shape[0]):
-        if t:
-            v = beta * (v * (1 - s)) + x[t]  # noqa: F821, s is set from the first step on
+        v = beta * (v * (1 - s)) + x[t]
         s = (v > theta).to(v.dtype)
         v_out[t] = v
         x[t] = s

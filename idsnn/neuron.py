@@ -37,7 +37,7 @@ class _Rectangle(torch.autograd.Function):
 
 def spike(shifted: Tensor, a: float = 0.5) -> Tensor:
     """1 where `shifted` (the membrane minus theta) is positive, else 0; differentiable by the surrogate."""
-    return _Rectangle.apply(shifted, a)  # type: ignore[no-any-return]
+    return _Rectangle.apply(shifted, a)
 
 
 def lif_step(
@@ -84,7 +84,7 @@ def lif_steps(x: Tensor, beta: Tensor, theta: Tensor, steps: int, a: float = 0.5
 
     Equal to stepping `lif_step`, gradients too; `x` must be dense in memory (contiguous or channels_last).
     """
-    return _MultiStep.apply(x, beta, theta, a, steps, kernel)  # type: ignore[no-any-return]
+    return _MultiStep.apply(x, beta, theta, a, steps, kernel)
 
 
 def _flat(x: Tensor, steps: int) -> Tensor:
@@ -99,9 +99,9 @@ def _dense(x: Tensor) -> bool:
 class LIF(Leaky):
     """A layer of the neuron above: a `snntorch.Leaky` by type and parameters that runs all its steps at once.
 
-    `lif(x)` takes a sequence from rest and returns its spikes, in the shape of `x`: `(T, B, ...)`, or `(T*B, ...)` where
-    `timesteps` says how many steps are folded into the first axis. `lif(current, v)` is one step and returns spikes and
-    membrane, as snnTorch's does. No state stays in the layer.
+    `lif(x)` takes a sequence from rest and returns its spikes, in the shape of `x`: `(T, B, ...)`, or `(T*B, ...)`
+    where `timesteps` says how many steps are folded into the first axis. `lif(current, v)` is one step and returns
+    spikes and membrane, as snnTorch's does. No state stays in the layer.
 
     Args:
         beta: decay a step, in 0..1.
@@ -124,7 +124,9 @@ class LIF(Leaky):
         inplace: bool = False,
     ) -> None:
         if not 0 <= beta <= 1 or not threshold > 0 or not half_width > 0:
-            raise ValueError(f"LIF: beta {beta}, threshold {threshold}, half_width {half_width}; beta is in 0..1, rest > 0")
+            raise ValueError(
+                f"LIF: beta {beta}, threshold {threshold}, half_width {half_width}; beta is in 0..1, rest > 0"
+            )
         if learn_beta and not self.LOW < beta < self.HIGH:
             raise ValueError(f"LIF: beta {beta} cannot be learned; it must start in {self.LOW}..{self.HIGH}")
         if learn_threshold and not threshold > self.LOW:

@@ -4,7 +4,7 @@
 |---|---|---|
 | `ResNet` (1a) | a(BN(conv(a(BN(conv(x))))) + shortcut(x)) | ReLU |
 | `SpikingResNet`, residual "spiking" (1b) | the same | LIF |
-| `SpikingResNet`, residual "sew" (1c) | a(BN(conv(a(BN(conv(x)))))) + shortcut(x), the projection ending in a LIF | LIF |
+| `SpikingResNet`, residual "sew" (1c) | a(BN(conv(a(BN(conv(x)))))) + shortcut(x), projections end in a LIF | LIF |
 
 Layers without memory see time folded into the batch, `(T*B, C, H, W)`, time first; only the neurons look across steps.
 Names are torchvision's where torchvision has one, so its weights load into `ResNet`.
@@ -95,6 +95,10 @@ class _Network(nn.Module):
     """Stem, four stages at widths 1, 2, 4 and 8 times `width`, global average pool, linear head."""
 
     stem_pool: nn.Module | None
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(
         self,
@@ -137,7 +141,10 @@ class _Network(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _after_stem(self, x: Tensor) -> Tensor:
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.layer1(x)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.layer4(x)
         return self.fc(self.flatten(self.pool(x)))
 
 
@@ -152,7 +159,9 @@ class ResNet(_Network):
         stem: "cifar" (3x3 convolution) or "imagenet" (7x7 with stride 2, then a 3x3 max pool with stride 2).
     """
 
-    def __init__(self, depth: int, num_classes: int, width: int = 64, in_channels: int = 3, stem: Stem = "cifar") -> None:
+    def __init__(
+        self, depth: int, num_classes: int, width: int = 64, in_channels: int = 3, stem: Stem = "cifar"
+    ) -> None:
         pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         super().__init__(depth, num_classes, width, in_channels, stem, partial(nn.ReLU, inplace=True), pool)
 
@@ -166,8 +175,8 @@ class SpikingResNet(_Network):
     """A residual network of LIF neurons: images or `(T, B, C, H, W)` frames → logits `(B, num_classes)`.
 
     A static image passes through the stem's convolution once, and its current is reused at every step. Logits are the
-    mean over the steps of the head's output. In the ImageNet stem an average pool (2x2, stride 2) comes before the first
-    neuron, so that every later layer sees spikes.
+    mean over the steps of the head's output. In the ImageNet stem an average pool (2x2, stride 2) comes before the
+    first neuron, so that every later layer sees spikes.
 
     Args:
         depth: 18, 34, 50 or 101.

@@ -1,0 +1,184 @@
+"""Weights and configs on disk: run folders, Hugging Face style folders, and teachers from elsewhere.
+
+| folder | files |
+|---|---|
+| run | config.json, student.safetensors, teacher.safetensors where there is one, summary.json once finished |
+| pretrained | config.json, model.safetensors |
+
+Weights are safetensors; a `.pth` is read with torch's weights-only loader and never otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from idsnn_deploy.errors import RunError
+from idsnn_deploy.files import read_bytes, write_bytes, write_json
+
+from .resnet import ResNet, SpikingResNet
+
+CONFIG, SUMMARY, LAST = "config.json", "summary.json", "last.ckpt"
+STUDENT, TEACHER, PRETRAINED = "student.safetensors", "teacher.safetensors", "model.safetensors"
+_JSON_LIMIT, _WEIGHTS_LIMIT = 1 << 24, 1 << 33
+_STUDENT_KEYS = (
+    "depth", "width", "timesteps", "residual", "stem", "beta", "threshold", "learn_beta", "learn_threshold",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training's outcome.
+
+    Attributes:
+        student: the spiking network, in eval mode, on the CPU.
+        teacher: the ordinary network, likewise, where the run has one.
+        config: config.json: every setting, and `mean`, `std`, `labels`, `input_shape` [C, H, W] of the images.
+        summary: summary.json; empty while the run is not finished.
+        path: the folder.
+    """
+
+    student: SpikingResNet
+    teacher: ResNet | None
+    config: dict[str, Any]
+    summary: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def build_student(config: Mapping[str, Any]) -> SpikingResNet:
+    """A fresh student of a resolved config (config.json's keys)."""
+    settings = {key: config[key] for key in _STUDENT_KEYS}
+    return SpikingResNet(num_classes=len(config["labels"]), in_channels=config["input_shape"][0], **settings)
+
+
+def build_teacher(config: Mapping[str, Any]) -> ResNet:
+    """A fresh teacher of a resolved config."""
+    width = config["teacher_width"] or config["width"]
+    channels = config["input_shape"][0]
+    return ResNet(config["teacher_depth"], len(config["labels"]), width, channels, config["stem"])
+
+
+def load_run(path: str | Path) -> Run:
+    """Returns the run, or the pretrained student, in a folder.
+
+    Example:
+        >>> run = idsnn.load_run("runs/digits-idsnn-s0")  # doctest: +SKIP
+        >>> logits = run.student((image - mean) / std)  # doctest: +SKIP
+
+    Raises:
+        RunError: no such folder, files missing, or weights that do not fit the config.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such run folder; train one with idsnn-train --out {folder}")
+    config = _read_json(folder / CONFIG)
+    weights = folder / (PRETRAINED if (folder / PRETRAINED).exists() else STUDENT)
+    try:
+        student, teacher = build_student(config), build_teacher(config)
+    except (KeyError, TypeError, ValueError, IndexError) as cause:
+        raise RunError(f"{folder / CONFIG}: describes no network ({type(cause).__name__}: {cause})") from cause
+    load_weights(student, read_weights(weights), weights)
+    has_teacher = (folder / TEACHER).exists()
+    if has_teacher:
+        load_weights(teacher, read_weights(folder / TEACHER), folder / TEACHER)
+    summary = _read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
+    return Run(student.eval(), teacher.eval() if has_teacher else None, config, summary, folder)
+
+
+def save_pretrained(run: Run, directory: str | Path) -> None:
+    """Writes the student as a Hugging Face style folder: config.json and model.safetensors."""
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, {"model_type": "idsnn", "architectures": ["SpikingResNet"], **run.config})
+    save_weights(run.student, folder / PRETRAINED)
+    if run.summary:
+        write_json(folder / SUMMARY, run.summary)
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Writes a module's parameters and buffers as safetensors, whole or not at all."""
+    write_bytes(
+        path, safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+    )
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Returns the tensors of a `.safetensors` or torchvision-style `.pth` file.
+
+    Raises:
+        RunError: the file is missing, broken, or holds anything but tensors by name.
+    """
+    file = Path(path)
+    data = read_bytes(file, _WEIGHTS_LIMIT, RunError)
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load(data)
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as cause:
+        reason = str(cause).strip().splitlines()[0][:120] if str(cause).strip() else type(cause).__name__
+        raise RunError(f"{file}: holds no weights that can be read safely ({reason})") from cause
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise RunError(f"{file}: holds {type(found).__name__}, not tensors by name; save a state_dict")
+    return {name.removeprefix("module."): each for name, each in found.items()}
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Copies `state` into `module`.
+
+    Raises:
+        RunError: names the first layer that is missing, superfluous or of another shape.
+    """
+    own = module.state_dict()
+    for name, tensor in own.items():
+        if name not in state:
+            if name.endswith("num_batches_tracked"):
+                continue  # files from before torch 0.4.1
+            raise RunError(f"{where}: has no {name}; the network has one of shape {list(tensor.shape)}")
+        if state[name].shape != tensor.shape:
+            raise RunError(f"{where}: {name} has shape {list(state[name].shape)}, the network's {list(tensor.shape)}")
+    odd = next((name for name in state if name not in own), None)
+    if odd is not None:
+        raise RunError(f"{where}: {odd} has no place in the network; is it of another depth or kind?")
+    module.load_state_dict(dict(state), strict=False)
+
+
+def load_teacher(source: str, config: Mapping[str, Any]) -> tuple[ResNet, dict[str, Any]]:
+    """Returns a teacher from a run folder or a weights file, and what of the config it settles.
+
+    Raises:
+        RunError: no such thing, or the first layer whose shape does not match.
+    """
+    settled: dict[str, Any] = {}
+    path = Path(source)
+    if path.is_dir():
+        theirs = _read_json(path / CONFIG)
+        settled = {"teacher_depth": theirs.get("teacher_depth", config["teacher_depth"])}
+        settled["teacher_width"] = theirs.get("teacher_width") or theirs.get("width") or config["width"]
+        path = path / TEACHER
+        if theirs.get("labels", config["labels"]) != config["labels"]:
+            raise RunError(f"{source}: its teacher tells other classes apart than the data set has")
+    teacher = build_teacher({**config, **settled})
+    load_weights(teacher, read_weights(path), path)
+    return teacher.eval(), settled
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_bytes(path, _JSON_LIMIT, RunError))
+    except (UnicodeDecodeError, json.JSONDecodeError) as cause:
+        raise RunError(f"{path}: is not JSON ({cause})") from cause
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: holds no JSON object")
+    return found
