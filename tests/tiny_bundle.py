@@ -2,8 +2,8 @@
 
     v[t] = beta * v[t-1] * (1 - s[t-1]) + I[t]        s[t] = v[t] > theta        beta 0.25, theta 0.5
 
-The files in tests/data/tiny and tests/data/tiny_frames are what `python tests/tiny_bundle.py` writes; they are committed so
-that the runtime is tested where onnx, which makes them, is not installed.
+tests/data/tiny and tests/data/tiny_frames are what `python tests/tiny_bundle.py` writes; they are committed so that the
+runtime is tested where onnx, which makes them, is not installed.
 """
 
 from __future__ import annotations

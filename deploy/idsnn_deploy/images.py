@@ -1,7 +1,9 @@
 """From an image file to the array that a network was trained on: one rule, used in training and on the device.
 
-1. At most 256 MiB of file and 64 million pixels; anything larger is refused before it is decoded.
-2. Animated files (GIF, WebP, APNG, multi-page TIFF) are refused: which frame is meant is the caller's to say.
+1. JPEG, PNG, GIF, WebP, BMP, TIFF and PPM/PGM, at most 256 MiB of file and 64 million pixels; anything else is refused
+   before it is decoded. (Other formats that Pillow knows start programs, or are read by decoders that few have tested.)
+2. Animated files (GIF, WebP, APNG, multi-page TIFF) are refused: which frame is meant is the caller's to say. A phone's
+   multi-picture JPEG is its first picture; the others are previews and depth maps.
 3. The EXIF orientation is applied.
 4. 16-bit grey is scaled to 8 bits (divided by 257, rounded). 32-bit integer and float images are refused: the file does
    not say their range.
@@ -14,6 +16,9 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Union
 
 import numpy as np
@@ -26,8 +31,8 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64_000_000
 MODES = {1: "L", 3: "RGB"}
 
-# What Pillow's decoders raise on broken files.
-_DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError)
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+_PICTURE_SETS = ("MPO",)  # a JPEG with more pictures behind the first; its further frames are no animation
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image]
 
@@ -43,45 +48,57 @@ def load_image(source: ImageSource, shape: tuple[int, int, int] | None = None) -
         ImageError: where the file is missing, does not decode, or is of a kind the rule refuses.
     """
     where = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image"
-    with _open(source, where) as image:
-        grey = _reject(image, where)
-        try:
-            flat = _flatten(ImageOps.exif_transpose(image))
-        except _DECODER_ERRORS as cause:
-            raise ImageError(f"{where}: does not decode ({_first_line(cause)})") from cause
-    channels = shape[0] if shape else (1 if grey else 3)
-    if channels not in MODES:
-        raise ImageError(f"{where}: the network takes {channels} channels; image files have 1 (grey) or 3 (RGB)")
-    flat = flat.convert(MODES[channels])
+    with _decoding(where), _open(source) as image:
+        _refuse(image, where)
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+        channels = shape[0] if shape else (1 if grey else 3)
+        if channels not in MODES:
+            raise ImageError(f"{where}: the network takes {channels} channels; image files have 1 (grey) or 3 (RGB)")
+        flat = _flatten(ImageOps.exif_transpose(image)).convert(MODES[channels])
     if shape and flat.size != (shape[2], shape[1]):
         flat = flat.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
     return np.asarray(flat).reshape(flat.height, flat.width, channels)
 
 
-def _open(source: ImageSource, where: str) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return source.copy()
-    data = source if isinstance(source, bytes) else read_bytes(source, MAX_FILE_BYTES, ImageError)
+@contextmanager
+def _decoding(where: str) -> Iterator[None]:
+    """Everything that a broken file can raise, as one `ImageError`."""
     try:
-        return Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd metadata, which nothing here reads
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except ImageError:
+        raise
     except UnidentifiedImageError as cause:
-        raise ImageError(f"{where}: not an image that Pillow can read") from cause
-    except Image.DecompressionBombError as cause:
-        raise ImageError(f"{where}: at most {MAX_PIXELS:,} pixels are decoded") from cause
-    except _DECODER_ERRORS as cause:
-        raise ImageError(f"{where}: does not decode ({_first_line(cause)})") from cause
+        raise ImageError(f"{where}: not an image of a known format ({', '.join(_FORMATS)})") from cause
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as cause:
+        raise ImageError(f"{where}: more than {MAX_PIXELS:,} pixels, the most that are decoded") from cause
+    except Exception as cause:  # decoders raise what their parsing happens to meet: struct, zlib, key, type errors
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise ImageError(f"{where}: does not decode ({reason})") from cause
 
 
-def _reject(image: Image.Image, where: str) -> bool:
-    """Refuses by the header alone, before any pixel is decoded; says whether the image is grey."""
+@contextmanager
+def _open(source: ImageSource) -> Iterator[Image.Image]:
+    """The image, its pixels not yet decoded; a caller's Pillow image stays open and as it is."""
+    if isinstance(source, Image.Image):
+        yield source
+        return
+    data = source if isinstance(source, bytes) else read_bytes(source, MAX_FILE_BYTES, ImageError)
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        yield image
+
+
+def _refuse(image: Image.Image, where: str) -> None:
+    """Raises `ImageError` by the header alone, before any pixel is decoded."""
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{where}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are decoded")
-    frames: int = getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise ImageError(f"{where}: animated ({frames} frames); save the frame you mean as a file of its own")
+    # Not `n_frames`, which walks through every frame of the file to count them. A decoded copy stands on one frame.
+    if getattr(image, "is_animated", False) and image.format not in _PICTURE_SETS:
+        raise ImageError(f"{where}: animated; save the frame that you mean as a file of its own")
     if image.mode in ("I", "F"):
         raise ImageError(f"{where}: {image.mode}-mode pixels have no known range; save as 8 or 16 bits")
-    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I;16")
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -89,12 +106,8 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+    if image.mode in ("LA", "RGBA", "RGBa", "PA") or "transparency" in image.info:
         over = Image.new("RGBA", image.size, "white")
         over.alpha_composite(image.convert("RGBA"))
         return over.convert("RGB")
-    return image.convert("RGB") if image.mode == "P" else image
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return image if image.mode in ("1", "L", "RGB") else image.convert("RGB")
