@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -121,10 +122,11 @@ def test_animated_files_are_refused(kind: str) -> None:
         load_image(encoded(first, kind, save_all=True, append_images=rest), (3, 6, 6))
 
 
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 11, reason="older Pillow writes such files malformed")
 def test_a_phones_multi_picture_file_is_its_first_picture() -> None:
     first, *rest = frames()
-    got = load_image(encoded(first, "MPO", save_all=True, append_images=rest), (3, 6, 6))
-    assert got.max() <= 2
+    data = encoded(first, "MPO", save_all=True, append_images=rest)
+    assert load_image(data, (3, 6, 6)).max() <= 2
 
 
 @pytest.mark.parametrize("size", [(8001, 8000), (9000, 9900), (12000, 8000), (60000, 60000)])

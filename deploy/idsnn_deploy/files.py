@@ -14,6 +14,9 @@ from typing import Any
 
 from .errors import BundleError, IdsnnError, UsageError
 
+# One of these lies in every folder that a command writes: a bundle, a run, a report.
+_OUR_FILES = frozenset({"manifest.json", "config.json", "report.json", "model.nir", "model.onnx"})
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -38,20 +41,18 @@ def replacing_folder(path: str | os.PathLike[str], force: bool = False) -> Itera
     """Gives an empty folder beside `path` to fill, renamed to `path` when the block ends well, else removed.
 
     Raises:
-        UsageError: `path` exists and `force` is off; nothing is touched.
+        UsageError: `path` exists and `force` is off, or is nothing that idsnn wrote; it is not touched.
     """
     final = Path(path)
     refuse_existing(final, force)
+    _refuse_foreign(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     beside.chmod(0o777 & ~_umask())
     try:
         yield beside
         if final.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
-            os.replace(final, old / final.name)
-            os.replace(beside, final)
-            shutil.rmtree(old)
+            _exchange(beside, final)
         else:
             os.replace(beside, final)
     finally:
@@ -62,6 +63,31 @@ def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
     """Raises `UsageError` where `path` exists and `force` is off."""
     if os.path.lexists(path) and not force:
         raise UsageError(f"{path}: exists already; choose another --out, or pass --force to replace it")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raises `UsageError` unless `folder` is new, empty or earlier output: a mistyped --out costs nobody files."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir() or folder.is_symlink():
+        raise UsageError(f"{folder}: not a folder; choose another --out")
+    held = {entry.name for entry in folder.iterdir()}
+    if held and not held & _OUR_FILES:
+        raise UsageError(f"{folder}: holds files and nothing that idsnn wrote; choose another --out")
+
+
+def _exchange(new: Path, final: Path) -> None:
+    """Puts the folder `new` in the place of `final`; where that fails, `final` is as it was."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
+    try:
+        os.replace(final, aside / final.name)
+        try:
+            os.replace(new, final)
+        except OSError:
+            os.replace(aside / final.name, final)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -87,8 +113,8 @@ def read_bytes(path: str | os.PathLike[str], limit: int, error: type[IdsnnError]
             raise error(f"{file}: {'not a file' if file.exists() else 'no such file'}")
         with open(file, "rb") as stream:
             data = stream.read(limit + 1)
-    except OSError as cause:
-        raise error(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+    except (OSError, ValueError) as cause:  # ValueError: a null character in the name
+        raise error(f"{str(file)!r}: cannot be read ({getattr(cause, 'strerror', None) or cause})") from cause
     if len(data) > limit:
         raise error(f"{file}: larger than {limit:,} bytes, the most that is read")
     return data
