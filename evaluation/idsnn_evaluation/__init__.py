@@ -1,1 +1,41 @@
-"""Part of idsnn."""
+"""Spikes, synaptic operations and energy of a network that ships, from its bundle alone. Never torch.
+
+>>> from idsnn_evaluation import evaluate
+>>> report = evaluate("runs/demo/bundle", images, labels)          # doctest: +SKIP
+>>> report.to_dict()["totals"]["conv_acs"]                         # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .energy import estimate as estimate
+    from .evaluator import evaluate as evaluate
+    from .html import render_html as render_html
+    from .platforms import Platform as Platform
+    from .platforms import read_platforms as read_platforms
+    from .report import Report as Report
+
+_HOME = {
+    "Platform": "platforms",
+    "Report": "report",
+    "estimate": "energy",
+    "evaluate": "evaluator",
+    "read_platforms": "platforms",
+    "render_html": "html",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,231 @@
+"""From a bundle and labelled images to a report, in one pass and bounded memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import numpy as np
+
+from idsnn_deploy.anytime import running_mean, softmax
+from idsnn_deploy.errors import DataError
+from idsnn_deploy.graph import Options
+from idsnn_deploy.inputs import batches
+from idsnn_deploy.manifest import Bundle, Manifest, read_bundle
+
+from .counts import dense
+from .early_exit import early_exit
+from .energy import estimate
+from .keys import ADDED
+from .platforms import Platform
+from .probe import VARIANTS, Probe
+from .report import Example, Report
+from .rows import Number, input_rate, layer_counts, ratios, run_once
+from .scores import Scores, accuracy
+from .table import head
+from .tally import NeuronTally, SynapseTally, Tally
+
+Array = np.ndarray[Any, np.dtype[Any]]
+ESTIMATOR = "idsnn_evaluation"
+
+
+class Labelled(Protocol):
+    """Images that are read a slice at a time, for splits that do not fit into memory."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice) -> Any: ...
+
+
+def evaluate(
+    bundle: Bundle | str | os.PathLike[str],
+    images: Labelled,
+    labels: Sequence[int] | Array,
+    *,
+    variant: str = "fp32",
+    batch_size: int = 64,
+    threads: int | None = None,
+    split: str = "test",
+    dataset: str | None = None,
+    platforms: Sequence[Platform] = (),
+    examples: int = 6,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Report:
+    """Returns what the shipped network answers to `images` and what it does while answering.
+
+    >>> report = evaluate("runs/demo/bundle", images, labels)          # doctest: +SKIP
+    >>> report.totals["conv_acs"], report.accuracy["top1"]             # doctest: +SKIP
+
+    Args:
+        bundle: a bundle with `model.probe.onnx`, or its folder.
+        images: float32 `(N, C, H, W)` in 0..1, uint8 `(N, H, W, C)`, or anything whose slices are that; for a network
+            whose input varies in time float32 `(T, N, ...)`.
+        labels: the classes, indices into the manifest's labels.
+        variant: "fp32" or "int8": which of the bundle's networks.
+        batch_size: images at a time; it changes no count.
+        threads: onnxruntime's threads; None takes every core.
+        split, dataset: words for the provenance; `dataset` defaults to the manifest's.
+        platforms: more hardware to estimate for.
+        examples: how many images to keep with their spikes, for the HTML report.
+        progress: wraps the sequence of batch starts.
+
+    Raises:
+        BundleError: a bundle that is broken or has no probe, or outputs that are not finite.
+        DataError: no images, or labels that do not fit the images or the bundle's classes.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+    if variant not in VARIANTS:
+        raise ValueError(f"variant {variant!r}; known are {', '.join(VARIANTS)}")
+    manifest = opened.manifest
+    truth = _checked(labels, _length(images, manifest), manifest)
+    probe = Probe(opened, variant, Options(threads=threads))
+    tallies, scores = probe.tallies(), []
+    names, per_sample = probe.counting(tallies), []
+    for start, x in _batches(images, len(truth), manifest, probe.fixed or batch_size, progress):
+        outputs = probe.run(x, names)
+        per_sample.append(_per_sample([tally.add(outputs) for tally in tallies], tallies))
+        scores.append(Scores.of(truth[start : start + x.shape[probe.axis]], outputs["step_logits"]))
+    return _report(
+        opened,
+        probe,
+        tallies,
+        Scores.joined(scores),
+        np.concatenate(per_sample, axis=1),
+        _examples(probe, images, truth, manifest, examples),
+        {"dataset": dataset or manifest.dataset, "split": split, "variant": variant},
+        platforms,
+    )
+
+
+def _length(images: Labelled, manifest: Manifest) -> int:
+    return int(images.shape[1]) if manifest.encoding == "frames" and isinstance(images, np.ndarray) else len(images)
+
+
+def _checked(labels: Sequence[int] | Array, count: int, manifest: Manifest) -> Array:
+    truth = np.asarray(labels)
+    if not count:
+        raise DataError("the split is empty: there are no images to evaluate on")
+    if truth.ndim != 1 or len(truth) != count:
+        raise DataError(f"{count:,} images with labels of shape {truth.shape}; give one label an image")
+    if not np.issubdtype(truth.dtype, np.integer):
+        raise DataError(f"labels are {truth.dtype}, not integers that number the bundle's classes")
+    low, high, classes = int(truth.min()), int(truth.max()), len(manifest.labels)
+    if low < 0 or high >= classes:
+        raise DataError(f"labels run from {low} to {high}, but the bundle has {classes} classes (0 to {classes - 1})")
+    return truth.astype(np.int64)
+
+
+def _batches(
+    images: Labelled, count: int, manifest: Manifest, size: int, progress: Callable[[Iterable[int]], Iterable[int]]
+) -> Iterable[tuple[int, Array]]:
+    for start in progress(range(0, count, size)):
+        part: Any = slice(start, start + size)
+        chunk = images[:, part] if manifest.encoding == "frames" else images[part]  # type: ignore[index]
+        for x in batches(chunk, manifest, size):
+            yield start, x
+
+
+def _per_sample(found: Sequence[Array], tallies: Sequence[Tally]) -> Array:
+    """Accumulates and spikes of each sample of a batch, int64 `(2, n)`."""
+    kinds = (SynapseTally, NeuronTally)
+    return np.stack([sum(f for f, t in zip(found, tallies, strict=True) if isinstance(t, kind)) for kind in kinds])
+
+
+def _examples(probe: Probe, images: Labelled, truth: Array, manifest: Manifest, wanted: int) -> tuple[Example, ...]:
+    """The first image of each of `wanted` classes, with its spikes."""
+    first = np.sort(np.unique(truth, return_index=True)[1])[:wanted]
+    layers, kept = probe.rasters(), []
+    for index in first:
+        part: Any = slice(int(index), int(index) + 1)
+        chunk = images[:, part] if manifest.encoding == "frames" else images[part]  # type: ignore[index]
+        (x,) = batches(chunk, manifest, 1)
+        outputs = probe.run(x, ["step_logits", *(f"raster.{name}" for name in layers)])
+        evidence = softmax(running_mean(outputs["step_logits"]))[:, 0]
+        rasters = {name: outputs[f"raster.{name}"][0] > 0 for name in layers}
+        kept.append(Example(x[:, 0] if probe.axis else x[0], int(truth[index]), evidence, rasters))
+    return tuple(kept)
+
+
+def _report(
+    bundle: Bundle,
+    probe: Probe,
+    tallies: Sequence[Tally],
+    scores: Scores,
+    per_sample: Array,
+    examples: tuple[Example, ...],
+    about: dict[str, Any],
+    platforms: Sequence[Platform],
+) -> Report:
+    manifest, samples, steps = bundle.manifest, len(scores), bundle.manifest.timesteps
+    once, last = run_once(probe.entries, manifest.encoding == "static"), head(probe.entries)
+    counts = [layer_counts(tally, samples, steps, once, last) for tally in tallies]
+    split: dict[str, Number] = {key: sum(row[key] for row in counts) for key in ADDED}
+    spiking = [dense(t.layer) if isinstance(t, SynapseTally) and not t.graded else 0 for t in tallies]
+    layers = []
+    for tally, row, macs in zip(tallies, counts, spiking, strict=True):
+        extra = ratios(row, samples, steps, macs)
+        if isinstance(tally, SynapseTally):
+            extra["firing_rate"] = input_rate(tally, samples, steps)
+            extra["sparsity"] = None if extra["firing_rate"] is None else 1 - extra["firing_rate"]
+        layers.append({**_about(tally, samples, last), **_means(row, samples), **extra, "split": row})
+    totals = {**_means(split, samples), **ratios(split, samples, steps, sum(spiking))}
+    baselines = {
+        "ann": {"macs": totals["ann_macs"], "outputs": sum(_outputs(t) for t in tallies)},
+        "teacher": manifest.teacher or None,
+    }
+    return Report(
+        provenance={**about, **_provenance(bundle, samples)},
+        accuracy=accuracy(scores, manifest.labels, manifest.test_accuracy if about["variant"] == "fp32" else None),
+        totals=totals,
+        split=split,
+        spread={key: _spread(row) for key, row in zip(("acs", "spikes"), per_sample, strict=True)},
+        layers=layers,
+        baselines=baselines,
+        energy=estimate(totals, baselines, steps, platforms),
+        early_exit=early_exit(scores),
+        examples=examples,
+    )
+
+
+def _about(tally: Tally, samples: int, last: object) -> dict[str, Any]:
+    layer = tally.layer
+    about: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "sources": list(layer.sources)}
+    if isinstance(tally, NeuronTally):
+        rates = tally.spikes / (tally.layer.size * samples)
+        return {**about, "role": "neurons", "shape": list(tally.layer.shape), "firing_rate_by_step": rates.tolist()}
+    role = "head" if tally.layer is last else "stem" if tally.graded else "hidden"
+    return {**about, "role": role, "shape": list(tally.layer.out_shape)}
+
+
+def _outputs(tally: Tally) -> int:
+    return tally.layer.outputs if isinstance(tally, SynapseTally) else 0
+
+
+def _means(counts: dict[str, Number], samples: int) -> dict[str, Number]:
+    """Per sample; whole numbers stay integers."""
+    return {key: value // samples if value % samples == 0 else value / samples for key, value in counts.items()}
+
+
+def _spread(values: Array) -> dict[str, float]:
+    names = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
+    found = np.percentile(values, list(names.values()))
+    return {**dict(zip(names, found.tolist(), strict=True)), "std": float(values.std())}
+
+
+def _provenance(bundle: Bundle, samples: int) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "samples": samples,
+        "timesteps": manifest.timesteps,
+        "encoding": manifest.encoding,
+        "readout": "mean of the logits over steps",
+        "estimator": ESTIMATOR,
+        "version": version("idsnn"),
+        "bundle": bundle.folder.resolve().name,
+        "bundle_digest": manifest.digest,
+        "versions": {name: version(name) for name in ("numpy", "onnxruntime")} | {"python": platform.python_version()},
+        "exported_with": manifest.versions,
+    }

@@ -1,0 +1,91 @@
+"""What is added up over a split: one accumulator a layer, int64, whatever the batches.
+
+stem     reads the network's input              MACs, dense and on non-zero values
+hidden   reads spikes, or sums and pools of spikes        ACs; a value of 2 is two spikes
+head     makes the logits                       ACs before the pool, and NeuroBench's MACs on the pooled values
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .counts import Counts, fan_out, integers, is_whole, operations
+from .table import Neurons, Synapses
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+class SynapseTally:
+    """Counts of one synaptic layer over the samples seen.
+
+    Attributes:
+        acs: accumulates by decomposition: every spike that arrives, times the weights it meets.
+        effective_acs, effective_macs: NeuroBench's, its rule (AC where every value is 0 or 1) applied to each sample.
+        events: spikes that arrived; `values`: the inputs added up, pooled ones as they are.
+        graded: whether some input was no spike, sum of spikes or pool of spikes.
+    """
+
+    def __init__(self, layer: Synapses) -> None:
+        self.layer = layer
+        self.fan = fan_out(layer)
+        self.acs = self.effective_acs = self.effective_macs = self.events = 0
+        self.values = 0.0
+        self.graded = layer.reads_input
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The probe's outputs for this layer, where it has them."""
+        return f"sum.{self.layer.name}", f"nnz.{self.layer.name}"
+
+    def add(self, outputs: Arrays) -> Counts:
+        """Takes in a batch; returns each sample's ACs, int64 `(n,)`."""
+        total, nonzero = (outputs.get(name) for name in self.outputs)
+        if total is None:
+            raise KeyError(self.outputs[0])
+        # float64 from here on: a pooled sum times the pool's area must stay exact.
+        sums = self._fit(total)
+        count = sums if nonzero is None else self._fit(nonzero)
+        effective = operations(integers(count, self.outputs[1]), self.fan)
+        binary = (sums == count).reshape(len(sums), -1).all(axis=1)
+        self.effective_acs += int(effective[binary].sum())
+        self.effective_macs += int(effective[~binary].sum())
+        self.values += float(sums.sum())
+        spikes = sums * self.layer.divisor
+        self.graded |= not is_whole(spikes) or bool((spikes < 0).any())
+        if self.graded:
+            return np.zeros(len(sums), dtype=np.int64)
+        whole = integers(spikes, self.outputs[0])
+        acs = operations(whole, self.fan)
+        self.acs += int(acs.sum())
+        self.events += int(whole.sum())
+        return acs
+
+    def _fit(self, maps: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Maps `(n, ...)` with the axes that `fan` does not tell apart added up."""
+        extra = tuple(range(1, maps.ndim - self.fan.ndim))
+        return np.asarray(maps.astype(np.float64).sum(axis=extra))
+
+
+class NeuronTally:
+    """Spikes of one neuron layer by time step, int64 `(T,)`, and by sample as they pass."""
+
+    def __init__(self, layer: Neurons, timesteps: int) -> None:
+        self.layer = layer
+        self.spikes = np.zeros(timesteps, dtype=np.int64)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The probe's output for this layer."""
+        return (f"spikes.{self.layer.name}",)
+
+    def add(self, outputs: Arrays) -> Counts:
+        """Takes in a batch `(n, T)`; returns each sample's spikes, int64 `(n,)`."""
+        spikes = integers(outputs[self.outputs[0]], self.outputs[0])
+        self.spikes += spikes.sum(axis=0)
+        return np.asarray(spikes.sum(axis=1))
+
+
+Tally = SynapseTally | NeuronTally

@@ -1,0 +1,119 @@
+"""A bundle whose network answers from a tape: every count of it is chosen by hand.
+
+The one pixel of sample i is i / 64, and the graphs look up row i of each table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from idsnn_deploy.files import write_bytes
+from idsnn_deploy.manifest import Manifest, listing, write_manifest
+
+SCALE = 64
+
+
+def tape_images(count: int) -> np.ndarray:
+    return (np.arange(count, dtype=np.float32) / SCALE).reshape(count, 1, 1, 1)
+
+
+def tape_graph(tables: dict[str, np.ndarray], batch: int | str = "N") -> bytes:
+    """An ONNX file that looks its outputs up: tables are (N, ...), `step_logits` (T, N, K)."""
+    nodes = [
+        helper.make_node("Reshape", ["image", "flat"], ["pixel"]),
+        helper.make_node("Mul", ["pixel", "scale"], ["position"]),
+        helper.make_node("Round", ["position"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["index"], to=TensorProto.INT64),
+    ]
+    constants = {"flat": np.array([-1], np.int64), "scale": np.array(SCALE, np.float32)}
+    outputs = []
+    for name, table in tables.items():
+        axis = int(name == "step_logits")
+        constants[f"table.{name}"] = table.astype(np.float32)
+        nodes.append(helper.make_node("Gather", [f"table.{name}", "index"], [name], axis=axis))
+        shape = [batch if i == axis else size for i, size in enumerate(table.shape)]
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    graph = helper.make_graph(
+        nodes,
+        "tape",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 1, 1, 1])],
+        outputs,
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def tape_bundle(folder: Path, layers: list[dict[str, Any]], tables: dict[str, np.ndarray], **manifest: Any) -> Path:
+    """Writes a bundle whose probe answers `tables`; `logits` is added as the mean of `step_logits`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    batch = manifest.pop("batch", "N")
+    steps = tables["step_logits"]
+    answers = {"logits": steps.mean(axis=0), "step_logits": steps}
+    write_bytes(folder / "model.onnx", tape_graph(answers, batch))
+    write_bytes(folder / "model.probe.onnx", tape_graph({**answers, **tables}, batch))
+    write_bytes(folder / "model.nir", b"not read here")
+    write_bytes(folder / "golden.npz", b"not read here")
+    plain = {
+        "dataset": None,
+        "timesteps": len(steps),
+        "dt": 1e-4,
+        "mean": None,
+        "std": None,
+        "labels": [f"class {k}" for k in range(steps.shape[2])],
+        "input_shape": [1, 1, 1],
+        "layers": layers,
+        "files": listing(folder),
+    }
+    write_manifest(folder, Manifest(**{**plain, **manifest}))
+    return folder
+
+
+def conv(name: str, source: str, channels: tuple[int, int], size: int, stride: int = 1, **more: Any) -> dict[str, Any]:
+    """A 3 x 3 convolution's entry, padding 1, on square maps."""
+    inputs, outputs = channels
+    out = (size - 1) // stride + 1
+    entry = {
+        "name": name,
+        "kind": "conv2d",
+        "sources": [source],
+        "weight_shape": [outputs, inputs, 3, 3],
+        "stride": [stride, stride],
+        "padding": [[1, 1], [1, 1]],
+        "dilation": [1, 1],
+        "groups": 1,
+        "in_shape": [inputs, size, size],
+        "out_shape": [outputs, out, out],
+        "zero_weights": 0,
+        "bias": True,
+    }
+    return {**entry, **more}
+
+
+def lif(name: str, source: str, shape: tuple[int, ...], **more: Any) -> dict[str, Any]:
+    entry = {"name": name, "kind": "lif", "sources": [source], "shape": list(shape), "beta": 0.25, "theta": 0.5}
+    return {**entry, "raster": list(range(min(64, int(np.prod(shape))))), **more}
+
+
+def fc(name: str, source: str, inputs: int, outputs: int, **more: Any) -> dict[str, Any]:
+    entry = {
+        "name": name,
+        "kind": "linear",
+        "sources": [source],
+        "weight_shape": [outputs, inputs],
+        "stride": [],
+        "padding": [],
+        "dilation": [],
+        "groups": 1,
+        "in_shape": [inputs],
+        "out_shape": [outputs],
+        "zero_weights": 0,
+        "bias": True,
+    }
+    return {**entry, **more}

@@ -1,0 +1,111 @@
+"""Operation counts of one layer: the closed form against convolutions run tap by tap."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from eval_bundles import conv
+
+from idsnn_deploy.errors import BundleError
+from idsnn_evaluation.counts import EXACT, dense, fan_out, integers, nominal, operations, touches
+from idsnn_evaluation.table import Synapses, read_table
+
+
+def random_layer(seed: int) -> tuple[Synapses, np.ndarray, np.ndarray]:
+    """A convolution of one or two axes with some zero weights, and spikes (n, T, C, ...) for it."""
+    rng = np.random.default_rng(seed)
+    axes, groups = int(rng.integers(1, 3)), int(rng.integers(1, 3))
+    inputs, outputs = groups * int(rng.integers(1, 3)), groups * int(rng.integers(1, 3))
+    size, kernel = tuple(rng.integers(7, 11, axes)), tuple(rng.integers(1, 4, axes))
+    stride, dilation = tuple(rng.integers(1, 4, axes)), tuple(rng.integers(1, 3, axes))
+    padding = tuple((int(a), int(b)) for a, b in rng.integers(0, 4, (axes, 2)))
+    weights = rng.normal(size=(outputs, inputs // groups, *kernel))
+    if seed % 2:
+        weights[rng.random(weights.shape) < 0.3] = 0
+    spikes = rng.random((3, 2, inputs, *size)) < 0.3
+    out = tuple(
+        (n + a + b - d * (k - 1) - 1) // s + 1
+        for n, (a, b), d, k, s in zip(size, padding, dilation, kernel, stride, strict=True)
+    )
+    per_group = (weights != 0).reshape(groups, outputs // groups, inputs // groups, *kernel).sum(axis=1)
+    layer = Synapses(
+        "conv", f"conv{axes}d", ("lif",), weights.shape, (inputs, *size), (outputs, *out), stride, padding, dilation,
+        groups, int((weights == 0).sum()), nonzero=tuple(per_group.reshape(inputs, *kernel).tolist()),
+    )  # fmt: skip
+    return layer, weights, spikes
+
+
+def brute_force(layer: Synapses, weights: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+    """Every spike times every non-zero weight that meets it, one output and tap after the other; (n,)."""
+    found = np.zeros(len(spikes), dtype=np.int64)
+    per_group = layer.weight_shape[0] // layer.groups
+    for output in np.ndindex(*layer.out_shape):
+        first = (output[0] // per_group) * layer.weight_shape[1]
+        for tap in np.ndindex(*layer.weight_shape[1:]):
+            place = [
+                o * s - before + t * d
+                for o, s, (before, _), t, d in zip(
+                    output[1:], layer.stride, layer.padding, tap[1:], layer.dilation, strict=True
+                )
+            ]
+            inside = all(0 <= p < n for p, n in zip(place, layer.in_shape[1:], strict=True))
+            if inside and weights[(output[0], *tap)] != 0:
+                found += spikes[(slice(None), slice(None), first + tap[0], *place)].sum(axis=1)
+    return found
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_accumulates_equal_those_counted_one_by_one_on_200_random_convolutions(block: int) -> None:
+    for seed in range(20 * block, 20 * block + 20):
+        layer, weights, spikes = random_layer(seed)
+        maps = spikes.sum(axis=1) if layer.zero_weights else spikes.sum(axis=(1, 2))
+        assert (operations(maps, fan_out(layer)) == brute_force(layer, weights, spikes)).all(), f"seed {seed}"
+        ones = np.ones((1, 1, *layer.in_shape), dtype=np.int64)
+        assert dense(layer) == brute_force(layer, np.ones_like(weights), ones)[0], f"seed {seed}"
+
+
+def test_the_map_of_a_layer_without_zero_weights_tells_no_channels_apart() -> None:
+    (layer,) = read_table([conv("a", "lif", (5, 7), 8)])
+    assert isinstance(layer, Synapses)
+    assert fan_out(layer).shape == (8, 8)
+    assert fan_out(layer)[3, 3] == 9 * 7
+    assert fan_out(layer)[0, 0] == 4 * 7
+    assert nominal(layer) == 9 * 5 * 7 * 64 > dense(layer) == 5 * 7 * (3 * 8 - 2) ** 2
+
+
+def test_touches_agree_with_their_definition() -> None:
+    for n, k, s, before, after, d in itertools.product((5, 8), (1, 3), (1, 2, 3), (0, 2), (0, 1), (1, 2)):
+        outputs = (n + before + after - d * (k - 1) - 1) // s + 1
+        expected = [[sum(o * s - before + t * d == i for o in range(outputs)) for i in range(n)] for t in range(k)]
+        assert (touches(n, k, s, (before, after), d) == expected).all()
+
+
+def test_zero_weights_without_their_table_are_refused() -> None:
+    (layer,) = read_table([conv("a", "lif", (5, 7), 8, zero_weights=3)])
+    assert isinstance(layer, Synapses)
+    with pytest.raises(BundleError, match=r"layer 'a'.*3 weights are zero.*\(5, 3, 3\)"):
+        fan_out(layer)
+
+
+@pytest.mark.parametrize("value", [0.5, float(EXACT), -float(EXACT)])
+def test_sums_that_float32_may_have_rounded_are_refused(value: float) -> None:
+    with pytest.raises(BundleError, match=r"sum\.a: not exact integer"):
+        integers(np.array([1.0, value], np.float32), "sum.a")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"stride": [1]}, "2 entries"), ({"weight_shape": None}, "malformed"), ({"groups": 0}, "at least 1")],
+)
+def test_a_malformed_layer_is_named(change: dict[str, object], words: str) -> None:
+    with pytest.raises(BundleError, match=f"layer 'a' is malformed.*{words}" if words != "malformed" else "layer 'a'"):
+        read_table([{**conv("a", "lif", (5, 7), 8), **change}])
+
+
+def test_a_layer_without_a_key_is_named() -> None:
+    entry = conv("a", "lif", (5, 7), 8)
+    del entry["in_shape"]
+    with pytest.raises(BundleError, match="layer 'a' has no 'in_shape'"):
+        read_table([entry])
