@@ -1,0 +1,69 @@
+"""A torch module as a list of layers: what is left of it once it has been traced.
+
+The same shape as a NIR graph (each layer is given the sum of its sources), with torch modules for nodes. Passes
+(`folding`, `summing`) turn one network into another that computes the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+INPUT = "input"
+OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module in its place.
+
+    Attributes:
+        name: of the NIR node: the path with `_` for dots.
+        path: the module's dotted path in the model, for messages.
+        module: what is applied to the sum of the sources.
+        sources: names of layers, or `input`.
+    """
+
+    name: str
+    path: str
+    module: Any  # an nn.Module; torch types a layer's own attributes loosely
+    sources: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path} ({type(self.module).__name__})"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in evaluation order, and what the output is the sum of."""
+
+    layers: tuple[Layer, ...]
+    outputs: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> Layer:
+        """The layer of that name."""
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def users(self, name: str) -> list[str]:
+        """The names of the layers that a layer feeds; `output` where it is part of the output."""
+        found = [layer.name for layer in self.layers if name in layer.sources]
+        return [*found, OUTPUT] if name in self.outputs else found
+
+    def with_modules(self, modules: Mapping[str, nn.Module]) -> Network:
+        """The network with other modules under the given names."""
+        return replace(
+            self, layers=tuple(replace(layer, module=modules.get(layer.name, layer.module)) for layer in self.layers)
+        )
+
+    def without(self, name: str) -> Network:
+        """The network in which the users of a layer are fed by its sources instead."""
+        gone = self[name].sources
+
+        def spliced(sources: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(each for source in sources for each in (gone if source == name else (source,)))
+
+        kept = (replace(layer, sources=spliced(layer.sources)) for layer in self.layers if layer.name != name)
+        return Network(tuple(kept), spliced(self.outputs))
