@@ -16,7 +16,7 @@ import numpy as np
 from .scores import Array, Scores
 
 TOLERANCE = 0.005
-MARGINS = np.linspace(0.0, 1.0, 101)
+MARGINS = tuple(hundredth / 100 for hundredth in range(101))
 
 
 def exits(margins: Array, margin: float) -> Array:
@@ -30,7 +30,7 @@ def at_margin(scores: Scores, margin: float) -> dict[str, float]:
     """Accuracy and average steps when samples stop at `margin`."""
     steps = exits(scores.margins, margin)
     right = scores.correct[steps - 1, np.arange(len(scores))]
-    return {"margin": float(margin), "accuracy": float(right.mean()), "average_steps": float(steps.mean())}
+    return {"margin": margin, "accuracy": float(right.mean()), "average_steps": float(steps.mean())}
 
 
 def early_exit(scores: Scores) -> dict[str, Any] | None:
@@ -44,7 +44,7 @@ def early_exit(scores: Scores) -> dict[str, Any] | None:
     chosen_on, judged_on = scores.subset(np.flatnonzero(validation)), scores.subset(np.flatnonzero(~validation))
     goal = float(chosen_on.correct[-1].mean()) - TOLERANCE
     # The margin 1 is the last resort: it stops early only where the probabilities have rounded to 1 and 0.
-    margin = next((float(m) for m in MARGINS if at_margin(chosen_on, m)["accuracy"] >= goal), 1.0)
+    margin = next((m for m in MARGINS if at_margin(chosen_on, m)["accuracy"] >= goal), 1.0)
     chosen, judged = at_margin(chosen_on, margin), at_margin(judged_on, margin)
     curve = [at_margin(judged_on, m) for m in MARGINS]
     return {

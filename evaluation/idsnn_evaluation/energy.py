@@ -41,7 +41,7 @@ def estimate(totals: Counts, baselines: Counts, timesteps: int, extra: Sequence[
         "bit_matched": bit_matched(totals, baselines, timesteps, known),
         "platforms": [on_platform(totals, platform) for platform in (*platforms(), *extra)],
         "no_figure": list(without_figure()),
-        "constants": {name: asdict(constant) for name, constant in known.items()},
+        "constants": {name: _plain(constant) for name, constant in known.items()},
     }
 
 
@@ -174,7 +174,11 @@ def on_platform(totals: Counts, platform: Platform) -> dict[str, Any]:
     operations = _acs(totals) if platform.counts == "events" else totals["dense_each_step"]
     synops = _times(operations, platform.synop_pj)
     updates = (0.0, 0.0) if platform.update_pj is None else _times(_updates(totals), platform.update_pj)
-    return {**asdict(platform), "pj": list(_sum(synops, updates))}
+    return {**_plain(platform), "pj": list(_sum(synops, updates))}
+
+
+def _plain(record: Constant | Platform) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(record).items()}
 
 
 def _acs(totals: Counts) -> float:

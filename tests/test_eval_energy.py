@@ -1,0 +1,160 @@
+"""The energy readings, worked out by hand, and the constants they rest on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idsnn_deploy.errors import UsageError
+from idsnn_evaluation.energy import bit_matched, compare, estimate
+from idsnn_evaluation.keys import ADDED
+from idsnn_evaluation.platforms import constants, platforms, read_platforms
+from idsnn_evaluation.powercap import Reading, joules, read_counters
+
+TOTALS: dict[str, Any] = {
+    **dict.fromkeys(ADDED, 0),
+    "conv_acs": 900, "head_acs": 100, "stem_macs": 50, "neuron_updates": 40, "threshold_compares": 40, "bias_adds": 7,
+    "residual_adds": 2, "pool_adds": 1, "events": 30, "spikes": 20, "dense_each_step": 8000,
+    "firing_rate": 0.1, "spikes_per_synapse": 0.5,
+}  # fmt: skip
+BASELINES = {"ann": {"macs": 2000, "outputs": 10}, "teacher": {"name": "resnet34", "dense_macs": 5000}}
+
+
+@pytest.fixture(scope="module")
+def energy() -> dict[str, Any]:
+    return estimate(TOTALS, BASELINES, timesteps=4)
+
+
+def test_reading_a_is_arithmetic_alone(energy: dict[str, Any]) -> None:
+    found = {(row["network"], row["precision"]): row["pj"][0] for row in energy["arithmetic"]}
+    assert found["spiking network", "fp32"] == pytest.approx(1000 * 0.9 + 50 * 4.6)
+    assert found["spiking network", "int8"] == pytest.approx(1000 * 0.03 + 50 * 0.23)
+    assert found["same network as an ANN", "fp32"] == pytest.approx(2000 * 4.6)
+    assert found["teacher", "int8"] == pytest.approx(5000 * 0.23)
+    assert found["spiking network with neurons", "fp32"] == pytest.approx(1050 * 0.9 + 90 * 4.6)
+
+
+def test_reading_b_adds_every_word_at_each_tier(energy: dict[str, Any]) -> None:
+    rows = {(row["tier"], row["precision"]): row for row in energy["memory"]}
+    words = (1000 + 50 + 7) / 2 + (2 * 1000 + 2 * 40 + 30 + 50 + 20) / 2  # of 64 bits, all values of 32
+    arithmetic = 1050 * 0.9 + 90 * 4.6
+    assert rows["32 KiB SRAM", "fp32"]["spiking_pj"][0] == pytest.approx(arithmetic + 20 * words)
+    assert rows["off-chip DRAM", "fp32"]["spiking_pj"] == pytest.approx(
+        [arithmetic + 1300 * words, arithmetic + 2600 * words]
+    )
+    ann = rows["8 KiB SRAM", "int8"]
+    assert ann["ann_pj"][0] == pytest.approx(2000 * 0.23 + 10 * (2 * 2000 + 2 * 10) / 8)
+    assert ann["ratio"] == pytest.approx(ann["spiking_pj"][0] / ann["ann_pj"][0])
+    assert [row["tier"] for row in energy["memory"] if row["reference"]] == ["32 KiB SRAM"] * 2
+
+
+@pytest.mark.parametrize(("timesteps", "bits"), [(1, 1), (3, 2), (4, 3), (7, 3), (8, 4)])
+def test_reading_c_matches_the_bits_that_t_steps_can_say(timesteps: int, bits: int) -> None:
+    found = bit_matched(TOTALS, BASELINES, timesteps, constants())
+    assert found["bits"] == bits
+    assert found["ann_pj"][0] == pytest.approx(2000 * (0.2 * bits / 8 + 0.03))
+
+
+@pytest.mark.parametrize(
+    ("rate", "synapse", "words"),
+    [
+        (0.03, 0.1, "this network should need less energy than an ANN of 3 bits"),
+        (0.30, 2.0, "an ANN of 3 bits should need less energy"),
+        (0.06, 0.5, "leave it open"),
+        (None, None, "do not apply"),
+    ],
+)
+def test_the_verdict_follows_the_published_break_even_points(rate: float, synapse: float, words: str) -> None:
+    totals = {**TOTALS, "firing_rate": rate, "spikes_per_synapse": synapse}
+    assert words in bit_matched(totals, BASELINES, 4, constants())["verdict"]
+
+
+def test_a_value_is_below_within_or_above_a_range() -> None:
+    assert [compare(v, (1, 2)) for v in (0.9, 1, 2, 2.1, None)] == ["below", "within", "within", "above", "unknown"]
+
+
+def test_platforms_give_ranges_and_only_where_a_figure_is_published(energy: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in energy["platforms"]}
+    assert rows["Loihi"]["pj"] == pytest.approx([1000 * 23.6 + 40 * 52, 1000 * 27.1 + 40 * 81])
+    assert rows["TrueNorth"]["pj"] == pytest.approx([2500, 26000])
+    assert rows["Arm Cortex-A"]["pj"][0] == pytest.approx(8000 * 900 + 40 * 900)  # dense: every operation is done
+    assert not set(rows) & set(energy["no_figure"])
+    assert "Loihi 2" in energy["no_figure"]
+
+
+def test_every_constant_says_what_it_is_and_where_it_is_from() -> None:
+    for record in (*constants().values(), *platforms()):
+        assert record.year > 2000
+        assert record.node
+        assert record.includes
+        assert len(record.source) > 10
+    for constant in constants().values():
+        assert constant.unit
+
+
+MINE = {
+    "name": "mine", "synop_pj": 2, "counts": "events", "node": "28 nm", "year": 2026, "includes": "all", "source": "me"
+}  # fmt: skip
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="reading TOML needs Python 3.11")
+def test_a_user_s_platform_joins_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[[platforms]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in MINE.items()))
+    found = estimate(TOTALS, BASELINES, 4, read_platforms(file))["platforms"][-1]
+    assert found["name"] == "mine"
+    assert found["pj"] == [2000.0, 2000.0]
+    as_json = tmp_path / "mine.json"
+    as_json.write_text(json.dumps({"platforms": [MINE]}))
+    assert read_platforms(as_json) == read_platforms(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "cannot be read"),
+        ("{}", r"has no \[\[platforms\]\]"),
+        ("[]", r"has no \[\[platforms\]\]"),
+        (json.dumps({"platforms": [{"name": "x"}]}), "platform 'x' lacks counts"),
+        (json.dumps({"platforms": [3]}), "table of keys"),
+        (json.dumps({"platforms": [{**MINE, "volts": 1}]}), "unknown volts"),
+        (json.dumps({"platforms": [{**MINE, "counts": "x"}]}), "known are events, dense"),
+        (json.dumps({"platforms": [{**MINE, "synop_pj": [3, 2]}]}), "least first"),
+        (json.dumps({"platforms": [{**MINE, "synop_pj": -1}]}), "must be positive"),
+        (json.dumps({"platforms": [{**MINE, "synop_pj": "x"}]}), "neither a number"),
+    ],
+)
+def test_a_malformed_platform_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=words) as caught:
+        read_platforms(file)
+    assert "\n" not in str(caught.value)
+
+
+def zone(root: Path, name: str, energy: int) -> None:
+    (root / name).mkdir(exist_ok=True, parents=True)
+    (root / name / "energy_uj").write_text(f"{energy}\n")
+    (root / name / "max_energy_range_uj").write_text("999999\n")
+
+
+def test_the_processor_s_counters_are_added_and_may_wrap(tmp_path: Path) -> None:
+    zone(tmp_path, "intel-rapl:0", 999_000)
+    zone(tmp_path, "intel-rapl:1", 10)
+    zone(tmp_path, "intel-rapl:0:0", 5)  # a part of the first
+    before = read_counters(tmp_path)
+    assert set(before) == {"intel-rapl:0", "intel-rapl:1"}
+    zone(tmp_path, "intel-rapl:0", 1_000)
+    zone(tmp_path, "intel-rapl:1", 510)
+    assert joules(before, read_counters(tmp_path)) == pytest.approx(2500e-6)
+
+
+def test_without_a_counter_there_is_no_energy(tmp_path: Path) -> None:
+    assert read_counters(tmp_path / "none") == {}
+    (tmp_path / "intel-rapl:0").mkdir()
+    assert read_counters(tmp_path) == {}
+    assert joules({}, {"intel-rapl:0": Reading(1, 2)}) is None
