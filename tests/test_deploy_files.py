@@ -154,6 +154,36 @@ def test_canonical_json_has_one_form() -> None:
         canonical_json(float("nan"))
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        # ECMA-262, Number::toString; RFC 8785, appendix B.
+        (0.0, "0"),
+        (-0.0, "0"),
+        (1.0, "1"),
+        (-1.5, "-1.5"),
+        (1e-4, "0.0001"),
+        (1e-5, "0.00001"),
+        (1e-6, "0.000001"),
+        (1e-7, "1e-7"),
+        (1.25e-7, "1.25e-7"),
+        (123.0, "123"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (1e23, "1e+23"),
+        (9.999999999999997e22, "9.999999999999997e+22"),
+        (333333333.3333333, "333333333.3333333"),
+        (5e-324, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"),
+        (-0.0000033333333333333333, "-0.0000033333333333333333"),
+        (1424953923781206.2, "1424953923781206.2"),
+    ],
+)
+def test_canonical_numbers_are_written_as_in_javascript(value: float, text: str) -> None:
+    assert canonical_json(value).decode() == text
+    assert float(text) == value
+
+
 def test_json_files_hold_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": float("inf")})

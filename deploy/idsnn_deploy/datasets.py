@@ -87,6 +87,8 @@ def load_split(
         UsageError: an unknown name, or `folder` without `data`.
         DataError: files that are missing or are no such data set.
     """
+    if split not in ("train", "test"):
+        raise ValueError(f"a split is 'train' or 'test', not {split!r}")
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} images; give at least 1")
     if name == "folder":
@@ -168,7 +170,9 @@ def _read_folder(root: Path, split: str, shape: tuple[int, int, int] | None, lim
         raise DataError(f"{root}: train and test have different classes ({', '.join(odd[:5])} in one of them only)")
     files, labels = [], []
     for label, name in enumerate(classes):
-        members = sorted(f for f in (root / split / name).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        members = sorted(
+            f for f in (root / split / name).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "."
+        )
         if not members:
             raise DataError(
                 f"{root / split / name}: no images in it (known endings: {' '.join(sorted(IMAGE_SUFFIXES))})"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +128,41 @@ def sha256(data: bytes) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN, numbers as ECMAScript prints them.
+
+    RFC 8785 (JSON Canonicalization Scheme), so that a caller in another language can compute the same digest.
+
+    Raises:
+        ValueError: a value that JSON cannot say.
+    """
+    return _canonical(value).encode()
+
+
+def _canonical(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_canonical(str(key))}:{_canonical(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_canonical, value)) + "]"
+    if isinstance(value, float) and math.isfinite(value):
+        return _number(value)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _number(value: float) -> str:
+    """The shortest digits that read back equal, as ECMA-262's Number::toString writes them (Python: 1e-05, 1.0)."""
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    point = len(text) + int(exponent)  # where the decimal point stands, counted from the first digit
+    if text == "0":
+        return "0"
+    if not -6 < point <= 21:
+        mantissa = text[0] + ("." + text[1:] if text[1:] else "")
+        body = f"{mantissa}e{point - 1:+d}"
+    elif point <= 0:
+        body = "0." + "0" * -point + text
+    else:
+        body = text.ljust(point, "0")[:point] + ("." + text[point:] if text[point:] else "")
+    return "-" * sign + body
 
 
 def _umask() -> int:

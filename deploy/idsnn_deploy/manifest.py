@@ -63,8 +63,13 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_count(value: Any) -> bool:
+    """An integer that every JSON reader holds exactly."""
+    return _is_integer(value) and 0 <= value <= 2**53
+
+
 def _is_number(value: Any) -> bool:
-    return _is_integer(value) or isinstance(value, float)
+    return (_is_integer(value) or isinstance(value, float)) and abs(value) <= 1e300
 
 
 def _is_list_of(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -83,33 +88,77 @@ def _or_null(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or test(value)
 
 
+def _or_either(one: Callable[[Any], bool], other: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: one(value) or other(value)
+
+
 def _is_file_table(value: Any) -> bool:
     return _is_object(value) and all(
         re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) is not None
         and _is_object(entry)
-        and _is_integer(entry.get("bytes"))
+        and _is_count(entry.get("bytes"))
         and re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256"))) is not None
         for name, entry in value.items()
     )
 
 
+_is_sizes = _is_list_of(_is_count)
+_is_names = _is_list_of(_is_text)
+_is_parameter = _or_either(_is_number, _is_list_of(_is_number))
+# What a layer's entry must be where it has the key; a synaptic layer has a weight_shape, a neuron layer a shape.
+_LAYER_RULES: dict[str, Callable[[Any], bool]] = {
+    "name": lambda value: _is_text(value) and value != "",
+    "kind": _is_text,
+    "sources": _is_names,
+    "weight_shape": _is_sizes,
+    "in_shape": _is_sizes,
+    "out_shape": _is_sizes,
+    "shape": _is_sizes,
+    "stride": _is_sizes,
+    "dilation": _is_sizes,
+    "padding": _is_list_of(_is_sizes),
+    "groups": _is_count,
+    "zero_weights": _is_count,
+    "beta": _is_parameter,
+    "theta": _is_parameter,
+    "raster": _is_sizes,
+    "pools": _is_list_of(_is_object),
+}
+_SYNAPTIC, _NEURON = ("name", "kind", "sources", "weight_shape", "in_shape", "out_shape"), ("name", "kind", "shape")
+
+
+def _is_layer_table(value: Any) -> bool:
+    if not _is_list_of(_is_object)(value):
+        return False
+    for layer in value:
+        required = _SYNAPTIC if "weight_shape" in layer else _NEURON
+        if any(key not in layer for key in required):
+            return False
+        if not all(holds(layer[key]) for key, holds in _LAYER_RULES.items() if key in layer):
+            return False
+    return len({layer["name"] for layer in value}) == len(value)
+
+
 # What each key must be, and the words for it.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset": (_or_null(_is_text), "a text or null"),
-    "timesteps": (lambda value: _is_integer(value) and value >= 1, "an integer of at least 1"),
+    "timesteps": (lambda value: _is_count(value) and value >= 1, "an integer of at least 1"),
     "dt": (lambda value: _is_number(value) and value > 0, "a positive number of seconds"),
     "mean": (_or_null(_is_list_of(_is_number)), "a list of numbers or null"),
     "std": (_or_null(_is_list_of(lambda v: _is_number(v) and v > 0)), "a list of positive numbers or null"),
     "labels": (lambda value: _is_list_of(_is_text)(value) and len(value) > 0, "a list of class names"),
-    "input_shape": (lambda v: _is_list_of(lambda n: _is_integer(n) and n >= 1)(v) and len(v) > 0, "a list of sizes"),
-    "layers": (_is_list_of(lambda entry: _is_object(entry) and _is_text(entry.get("name"))), "a list of layers"),
+    "input_shape": (lambda v: _is_list_of(lambda n: _is_count(n) and n >= 1)(v) and len(v) > 0, "a list of sizes"),
+    "layers": (_is_layer_table, "a list of layers as docs/format.md describes them"),
     "encoding": (lambda value: value in ("static", "frames"), '"static" or "frames"'),
     "files": (_is_file_table, "names with their bytes and sha256"),
     "parity": (_is_object, "an object"),
     "test_accuracy": (_or_null(lambda v: _is_number(v) and 0 <= v <= 1), "a fraction in 0..1 or null"),
     "teacher": (_is_object, "an object"),
-    "early_exit": (_is_object, "an object"),
-    "versions": (_is_object, "an object"),
+    "early_exit": (
+        lambda v: _is_object(v) and ("margin" not in v or (_is_number(v["margin"]) and 0 <= v["margin"] <= 1)),
+        "an object whose margin lies in 0..1",
+    ),
+    "versions": (lambda v: _is_object(v) and all(map(_is_text, v.values())), "package names with versions"),
     "digest": (_is_text, "a text"),
 }
 _OPTIONAL = frozenset({"encoding", "teacher"})
@@ -149,6 +198,9 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
             raise BundleError(f"{where}: `{key}` is {str(body[key])[:60]!r}; it must be {words}")
     if (body["mean"] is None) != (body["std"] is None):
         raise BundleError(f"{where}: `mean` and `std` go together; one of them is null")
+    channels = body["input_shape"][0]
+    if any(body[key] is not None and len(body[key]) not in (1, channels) for key in ("mean", "std")):
+        raise BundleError(f"{where}: `mean` and `std` have a value for each of the {channels} channels of the input")
     known = {key.name for key in fields(Manifest)}
     return Manifest(**{key: value for key, value in body.items() if key in known})
 
