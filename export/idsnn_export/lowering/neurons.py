@@ -1,0 +1,155 @@
+"""Neurons as ONNX nodes: one time step of each, with the state handed in and out.
+
+With a = dt/tau (`timing.leak`) forward Euler is an affine recurrence of the membrane m after reset,
+
+    v = k m + g x + c        k = 1 - a,  g = a r,  c = a v_leak         IF, I:  k = 1,  g = dt r,  c = 0
+    s = v > theta            m = v_reset where s, else v
+
+A neuron that spikes shows only s, and s does not change when v is measured in units of g. Divided by g > 0 the input
+needs no multiplication, and our own layers (v_leak = v_reset = 0) are left with four elementwise nodes a step: Mul,
+Add, Greater and Where. At the first step m = 0, and Mul and Add go too. `state.NAME` is m in these units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..plan import Step
+from ..timing import delay_steps, gain, leak
+from .emitter import BOOL, Array, Emitter, Value
+
+State = tuple[str, ...] | None  # names of tensors; None stands for zeros
+Result = tuple[Value, State]
+
+
+def membrane(step: Step, dt: float) -> tuple[str, ...]:
+    """The state of a neuron is its membrane."""
+    return (step.name,)
+
+
+def current_and_membrane(step: Step, dt: float) -> tuple[str, ...]:
+    """The state of a current-based neuron is its synapse's current and its membrane."""
+    return f"{step.name}.current", step.name
+
+
+def past_inputs(step: Step, dt: float) -> tuple[str, ...]:
+    """The state of a delay is what it was given 1, 2, ... steps ago."""
+    return tuple(f"{step.name}.delay{k}" for k in range(1, int(delay_steps(step.node.delay, dt).max()) + 1))
+
+
+def threshold(e: Emitter, step: Step, x: Value) -> Value:
+    """s = x > theta."""
+    return _greater(e, step, e.float(x), step.node.threshold)
+
+
+def integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
+    """v = m + dt r x, and v is what the node gives."""
+    v = _recurrence(e, step, _scaled(e, step, e.float(x), "gain", gain(step.node.r, e.dt)), state)
+    return Value(v), (v,)
+
+
+def integrate_and_fire(e: Emitter, step: Step, x: Value, state: State) -> Result:
+    """v = m + dt r x, then fires."""
+    return _fire_in_units_of(gain(step.node.r, e.dt), 1.0, 0.0, e, step, x, state)
+
+
+def leaky_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
+    """v = (1 - a) m + a r x + a v_leak, and v is what the node gives."""
+    node, a = step.node, leak(step.node.tau, e.dt)
+    drive = _scaled(e, step, e.float(x), "gain", a * node.r)
+    v = _recurrence(e, step, drive, state, 1 - a, a * node.v_leak)
+    return Value(v), (v,)
+
+
+def leaky_integrate_and_fire(e: Emitter, step: Step, x: Value, state: State) -> Result:
+    """v = (1 - a) m + a r x + a v_leak, then fires."""
+    node, a = step.node, leak(step.node.tau, e.dt)
+    return _fire_in_units_of(a * node.r, 1 - a, a * node.v_leak, e, step, x, state)
+
+
+def current_based_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
+    """i = (1 - a_syn) i + a_syn w_in x, then LI with i."""
+    i, v = _current_based(e, step, x, state)
+    return Value(v), (i, v)
+
+
+def current_based_lif(e: Emitter, step: Step, x: Value, state: State) -> Result:
+    """i = (1 - a_syn) i + a_syn w_in x, then LIF with i."""
+    i, v = _current_based(e, step, x, state)
+    s, m = _fire(e, step, v, step.node.v_threshold, step.node.v_reset)
+    return s, (i, m)
+
+
+def delay(e: Emitter, step: Step, x: Value, state: State) -> Result:
+    """y[t] = x[t - d], d whole steps, of each element its own; nothing arrives before the first step."""
+    steps = delay_steps(step.node.delay, e.dt)
+    past = (e.float(x), *(state or ()))  # past[k] is the input of k steps ago
+
+    def arrived(k: int) -> str:
+        return past[k] if k < len(past) else e.zeros(past[0], step.name)
+
+    first, *others = np.unique(steps)
+    y = arrived(int(first))
+    for k in others:
+        mask = e.constant(f"{step.name}.is_{k}", steps == k)
+        y = e.op("Where", [mask, arrived(int(k)), y], step.name)
+    return Value(y), past[: int(steps.max())]
+
+
+def _current_based(e: Emitter, step: Step, x: Value, state: State) -> tuple[str, str]:
+    """(a r i, v): the synapse's current is kept in units of the membrane, one multiplication less a step."""
+    node, a, a_syn = step.node, leak(step.node.tau_mem, e.dt), leak(step.node.tau_syn, e.dt)
+    i, m = ((state[0],), (state[1],)) if state else (None, None)
+    drive = _scaled(e, step, e.float(x), "gain", a * node.r * a_syn * node.w_in)
+    current = _recurrence(e, step, drive, i, 1 - a_syn, prefix="syn_")
+    return current, _recurrence(e, step, current, m, 1 - a, a * node.v_leak)
+
+
+def _fire_in_units_of(g: Any, k: Any, c: Any, e: Emitter, step: Step, x: Value, state: State) -> Result:
+    node, drive, unit = step.node, e.float(x), g
+    if not (np.asarray(g) > 0).all():  # no unit to measure in: multiply after all
+        drive, unit = _scaled(e, step, drive, "gain", g), np.ones_like(g)
+    v = _recurrence(e, step, drive, state, k, c / unit)
+    s, m = _fire(e, step, v, node.v_threshold / unit, node.v_reset / unit)
+    return s, (m,)
+
+
+def _recurrence(e: Emitter, step: Step, drive: str, state: State, k: Any = 1.0, c: Any = 0.0, prefix: str = "") -> str:
+    """v = k m + drive + c; neutral factors and summands leave no node."""
+    v = drive if not np.any(c) else e.op("Add", [drive, _constant(e, step, f"{prefix}offset", c)], f"{step.name}.v")
+    if state is None or not np.any(k):
+        return v
+    kept = _scaled(e, step, state[0], f"{prefix}decay", k)
+    return e.op("Add", [v, kept], f"{step.name}.v")
+
+
+def _fire(e: Emitter, step: Step, v: str, theta: Array, v_reset: Array) -> tuple[Value, str]:
+    s = _greater(e, step, v, theta)
+    m = e.op("Where", [s.name, _constant(e, step, "reset", v_reset), v], f"{step.name}.m")
+    return s, m
+
+
+def _greater(e: Emitter, step: Step, v: str, theta: Array) -> Value:
+    s = e.op("Greater", [v, _constant(e, step, "theta", theta)], step.name)
+    return Value(s, BOOL, peak=1)
+
+
+def _scaled(e: Emitter, step: Step, x: str, what: str, factor: Any) -> str:
+    if np.all(np.asarray(factor) == 1):
+        return x
+    return e.op("Mul", [x, _constant(e, step, what, factor)], f"{step.name}.{what}")
+
+
+def _constant(e: Emitter, step: Step, what: str, values: Any) -> str:
+    return e.constant(f"{step.name}.{what}", collapse(np.asarray(values, np.float32)))
+
+
+def collapse(values: Array) -> Array:
+    """The smallest array that broadcasts to the same: a scalar, one value a channel, or all of them."""
+    values = np.asarray(values)
+    if values.size and (values == values.flat[0]).all():
+        return values.reshape(-1)[:1].reshape(())
+    per_channel = values[(slice(None),) + (slice(0, 1),) * (values.ndim - 1)]
+    return per_channel if (values == per_channel).all() else values
