@@ -26,14 +26,17 @@ Entry = dict[str, Any]  # plain JSON types
 def layer_table(graph: nir.NIRGraph, dt: float | None = None) -> list[Entry]:
     """The entries of all layers, in evaluation order.
 
-    With weights: `name, kind` ("conv1d", "conv2d" or "linear"), `sources, weight_shape, stride, padding` (pairs:
-    zeros before and after, an axis each), `dilation, groups, in_shape, out_shape, zero_weights` (how many are 0),
-    `bias` (whether it has one) and, where pooling lies between it and its sources, `pools`: `name, kind` ("avg" or "sum"),
-    `kernel, stride, padding, in_shape, out_shape`. Linear layers have no window: `stride, padding, dilation` are empty.
+    Every entry has `name`, `kind` and `sources`, and where pooling lies between it and its sources, `pools`: `name,
+    kind` ("avg" or "sum"), `kernel, stride, padding, in_shape, out_shape`. Padding is in pairs, an axis each: zeros
+    before, zeros after.
 
-    Spiking: `name, kind` ("lif", "if", "cubalif" or "threshold"), `sources, shape`, `beta` and `theta` of
-    v[t] = beta v[t-1] (1 - s[t-1]) + I[t], s = v > theta (numbers, a list with one a channel where they differ, None
-    where they differ within a channel), `raster`: the flat indices of the neurons in the probe's `raster.NAME`.
+    With weights ("conv1d", "conv2d", "linear"): `weight_shape, stride, padding, dilation` (empty for linear layers),
+    `groups, in_shape, out_shape, bias` (whether it has one), `zero_weights` (how many are 0) and, where there are any,
+    `nonzero` (I, kernel...): how many weights that read an input channel at a kernel position are not 0.
+
+    Spiking ("lif", "if", "cubalif", "threshold"): `shape`, `beta` and `theta` of v[t] = beta v[t-1] (1 - s[t-1]) + I[t],
+    s = v > theta (a number, a list with one a channel where they differ, None where they differ within a channel),
+    `raster`: the flat indices of the neurons in the probe's `raster.NAME`.
 
     Args:
         graph: one time step, as NIR means it.
@@ -72,29 +75,32 @@ def _linear(plan: Plan, step: Step, dt: float) -> Entry:
 
 
 def _synaptic(plan: Plan, step: Step, kind: str, groups: int, **window: Any) -> Entry:
-    sources, pools = _behind(plan, step)
     entry = {
-        "name": step.name,
-        "kind": kind,
-        "sources": sources,
+        **_entry(plan, step, kind),
         "weight_shape": [int(n) for n in step.node.weight.shape],
         **window,
         "groups": groups,
         "in_shape": list(step.in_shape),
         "out_shape": list(step.shape),
-        "zero_weights": zero_weights(step),
         "bias": hasattr(step.node, "bias"),
+        "zero_weights": zero_weights(step),
     }
-    return {**entry, "pools": pools} if pools else entry
+    return {**entry, "nonzero": _nonzero(step, groups)} if entry["zero_weights"] else entry
+
+
+def _nonzero(step: Step, groups: int) -> list[Any]:
+    present = np.asarray(step.node.weight) != 0  # (O, I/G, kernel...)
+    out, inputs, *kernel = present.shape
+    by_input = present.reshape(groups, out // groups, inputs, *kernel).sum(1)
+    nested: list[Any] = by_input.reshape(groups * inputs, *kernel).tolist()
+    return nested
 
 
 def _spiking(constants: Callable[[Any, float], tuple[Any, Any]]) -> Callable[[Plan, Step, float], Entry]:
     def entry(plan: Plan, step: Step, dt: float) -> Entry:
         beta, theta = constants(step.node, dt)
         return {
-            "name": step.name,
-            "kind": type(step.node).__name__.lower(),
-            "sources": _behind(plan, step)[0],
+            **_entry(plan, step, type(step.node).__name__.lower()),
             "shape": list(step.shape),
             "beta": _plain(beta, step),
             "theta": _plain(theta, step),
@@ -128,6 +134,13 @@ ENTRIES: dict[type[nir.NIRNode], Callable[[Plan, Step, float], Entry]] = {
 }
 
 POOLS = {nir.AvgPool2d: "avg", nir.SumPool2d: "sum"}
+
+
+def _entry(plan: Plan, step: Step, kind: str) -> Entry:
+    """What every entry has."""
+    sources, pools = _behind(plan, step)
+    entry: Entry = {"name": step.name, "kind": kind, "sources": sources}
+    return {**entry, "pools": pools} if pools else entry
 
 
 def _behind(plan: Plan, step: Step) -> tuple[list[str], list[Entry]]:
