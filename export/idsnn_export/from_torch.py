@@ -30,7 +30,7 @@ from idsnn_deploy.errors import GraphError, UnsupportedError
 from .folding import FOLDS_INTO, fold, rebuilt
 from .metadata import Metadata, write_metadata
 from .network import INPUT, OUTPUT, Layer, Network
-from .plan import plan
+from .plan import fill_types
 from .shapes import Shape
 from .summing import SumPool2d, average_to_sum
 from .timing import DEFAULT_DT, leak
@@ -77,7 +77,7 @@ def prepare(model: nn.Module, input_shape: tuple[int, ...], *, dt: float | None 
     network = with_windows(fold(network), input_shape)
     if pool == "sum":
         network = average_to_sum(network)
-    return as_float32(network, input_shape, DEFAULT_DT if dt is None else dt)
+    return as_float32(network, DEFAULT_DT if dt is None else dt)
 
 
 def to_graph(network: Network, input_shape: tuple[int, ...]) -> nir.NIRGraph:
@@ -93,7 +93,7 @@ def to_graph(network: Network, input_shape: tuple[int, ...]) -> nir.NIRGraph:
     edges = [(source, layer.name) for layer in network.layers for source in layer.sources]
     edges += [(source, OUTPUT) for source in network.outputs]
     graph = nir.NIRGraph(nodes=nodes, edges=edges, type_check=False)
-    _type(graph)
+    fill_types(graph)
     return graph
 
 
@@ -110,8 +110,8 @@ class Membrane(nn.Module):
         self.beta, self.theta = 1 - self.scale, v_threshold / self.scale
 
 
-def beta_and_theta(layer: Layer, shape: Shape) -> tuple[Array, Array]:
-    """A spiking layer's decay and threshold as float64 arrays of its shape.
+def beta_and_theta(layer: Layer) -> tuple[Array, Array]:
+    """A spiking layer's decay and threshold in float64, one number each or arrays that broadcast as torch's do.
 
     Raises:
         UnsupportedError: anything but reset to zero, beta not between 0 and 1, or an option with no form in NIR.
@@ -128,7 +128,8 @@ def beta_and_theta(layer: Layer, shape: Shape) -> tuple[Array, Array]:
     for reason, holds in reasons.items():
         if holds:
             raise UnsupportedError(f"{layer}: {reason}")
-    beta, theta = _spread(layer, "beta", neuron.beta, shape), _spread(layer, "threshold", neuron.threshold, shape)
+    beta, theta = (torch.as_tensor(v).detach().double().cpu().numpy() for v in (neuron.beta, neuron.threshold))
+    beta = beta.clip(0, 1)  # as snnTorch does
     if not ((beta > 0) & (beta < 1)).all():
         worst = beta.ravel()[np.abs(beta - 0.5).argmax()]
         raise UnsupportedError(f"{layer}: beta = {worst:g}; tau = dt / (1 - beta) needs it between 0 and 1")
@@ -137,6 +138,8 @@ def beta_and_theta(layer: Layer, shape: Shape) -> tuple[Array, Array]:
 
 def with_windows(network: Network, input_shape: tuple[int, ...]) -> Network:
     """The network with an `AvgPool2d` for every `AdaptiveAvgPool2d`; a pass that keeps the function."""
+    if not any(isinstance(layer.module, nn.AdaptiveAvgPool2d) for layer in network.layers):
+        return network
     shapes = _shapes(network, input_shape)
     windows: dict[str, nn.Module] = {}
     for layer in network.layers:
@@ -150,16 +153,15 @@ def with_windows(network: Network, input_shape: tuple[int, ...]) -> Network:
     return network.with_modules(windows)
 
 
-def as_float32(network: Network, input_shape: tuple[int, ...], dt: float) -> Network:
+def as_float32(network: Network, dt: float) -> Network:
     """The network with every weight and neuron parameter at the float32 number of the file, in float64."""
-    shapes = _shapes(network, input_shape)
     exact: dict[str, nn.Module] = {}
     for layer in network.layers:
         module = layer.module
         if isinstance(module, Leaky):
-            beta, theta = beta_and_theta(layer, shapes[layer.name])
-            tau, v_threshold = (dt / (1 - beta)).astype(np.float32), ((1 - beta) * theta).astype(np.float32)
-            exact[layer.name] = Membrane(tau, v_threshold, dt)
+            beta, theta = beta_and_theta(layer)
+            tau, v_threshold = np.float32(dt / (1 - beta)), np.float32((1 - beta) * theta)
+            exact[layer.name] = Membrane(np.asarray(tau), np.asarray(v_threshold), dt)
         elif isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             weight, bias = layer.module.weight.float(), layer.module.bias.float()
             if not (weight.isfinite().all() and bias.isfinite().all()):
@@ -173,17 +175,6 @@ def _step(dt: float | None, metadata: Metadata | None) -> float:
     if len(set(given)) > 1:
         raise ValueError(f"dt = {dt}, and the metadata says {given[1]}; give one")
     return given[0] if given else DEFAULT_DT
-
-
-def _spread(layer: Layer, name: str, value: Any, shape: Shape) -> Array:
-    """A parameter over the layer's shape, by torch's rule: trailing axes meet, the batch comes first."""
-    values = torch.as_tensor(value).detach().double().cpu().numpy()
-    if name == "beta":
-        values = values.clip(0, 1)  # as snnTorch does
-    try:
-        return np.asarray(np.broadcast_to(values, (1, *shape))[0])
-    except ValueError:
-        raise UnsupportedError(f"{layer}: {name} of shape {values.shape} does not fit neurons of {shape}") from None
 
 
 def _shapes(network: Network, input_shape: tuple[int, ...]) -> dict[str, Shape]:
@@ -202,13 +193,6 @@ def _shapes(network: Network, input_shape: tuple[int, ...]) -> dict[str, Shape]:
                 reason = str(error).splitlines()[0]
                 raise GraphError(f"{layer}: cannot take {tuple(parts[0].shape[1:])}: {reason}") from None
     return {name: tuple(value.shape[1:]) for name, value in values.items()}
-
-
-def _type(graph: nir.NIRGraph) -> None:
-    """Fills in the types that NIR leaves open or gets wrong, from our own shape rules."""
-    for step in plan(graph).steps:
-        node = graph.nodes[step.name]
-        node.input_type, node.output_type = {"input": np.array(step.in_shape)}, {"output": np.array(step.shape)}
 
 
 def _refuse_unknown(network: Network) -> None:
@@ -267,8 +251,20 @@ def _flatten(module: Any, shape: Shape) -> nir.NIRNode:
 
 
 def _lif(module: Membrane, shape: Shape) -> nir.NIRNode:
-    zeros = np.zeros(module.tau.shape, np.float32)
-    return nir.LIF(tau=module.tau, r=zeros + 1, v_leak=zeros, v_threshold=module.v_threshold, v_reset=zeros.copy())
+    def spread(values: Array) -> Array:
+        try:  # torch's rule: trailing axes meet, and the batch comes first
+            return np.ascontiguousarray(np.broadcast_to(values, (1, *shape))[0])
+        except ValueError:
+            raise UnsupportedError(f"parameters of shape {values.shape} do not fit neurons of {shape}") from None
+
+    zeros = np.zeros(shape, np.float32)
+    return nir.LIF(
+        tau=spread(module.tau),
+        r=zeros + 1,
+        v_leak=zeros,
+        v_threshold=spread(module.v_threshold),
+        v_reset=zeros.copy(),
+    )
 
 
 # Layer type → node, from the layer and the shape of its input. `Leaky` stands for all its subclasses.

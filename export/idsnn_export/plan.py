@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import nir
 import numpy as np
+
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from .shapes import Shape, declared, elementwise_fields, infer_shape
@@ -88,6 +89,14 @@ def plan(graph: nir.NIRGraph) -> Plan:
     order = _order(edges, delayed, source)
     steps = _shaped(nodes, edges, delayed, order)
     return Plan(steps, source, sink, tuple(step.name for step in steps if isinstance(step.node, SPIKING)))
+
+
+def fill_types(graph: nir.NIRGraph) -> None:
+    """Writes the shapes of `plan` into the nodes' types, in place; NIR leaves some open and gets others wrong."""
+    for step in plan(graph).steps:
+        if step.name in graph.nodes:
+            node = graph.nodes[step.name]
+            node.input_type, node.output_type = {"input": np.array(step.in_shape)}, {"output": np.array(step.shape)}
 
 
 def _flatten(graph: nir.NIRGraph) -> tuple[Nodes, list[Edge]]:
