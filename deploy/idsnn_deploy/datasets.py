@@ -162,13 +162,22 @@ def folder_classes(root: str | os.PathLike[str], split: str) -> tuple[str, ...]:
     return classes
 
 
-def _read_folder(root: Path, split: str, shape: tuple[int, int, int] | None, limit: int | None) -> Split:
+def folder_files(
+    root: str | os.PathLike[str], split: str, limit: int | None = None
+) -> tuple[tuple[Path, ...], np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
+    """The image files of one part of an image folder, their labels and the class names; no file is opened.
+
+    Raises:
+        DataError: the part or a class is missing or empty, or train and test have different classes.
+    """
+    root = Path(root)
     classes = folder_classes(root, split)
     other = "test" if split == "train" else "train"
     if (root / other).is_dir() and folder_classes(root, other) != classes:
         odd = sorted(set(classes) ^ set(folder_classes(root, other)))
         raise DataError(f"{root}: train and test have different classes ({', '.join(odd[:5])} in one of them only)")
-    files, labels = [], []
+    files: list[Path] = []
+    labels: list[int] = []
     for label, name in enumerate(classes):
         members = sorted(
             f for f in (root / split / name).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "."
@@ -179,12 +188,14 @@ def _read_folder(root: Path, split: str, shape: tuple[int, int, int] | None, lim
             )
         files += members
         labels += [label] * len(members)
-    if limit is not None:
-        chosen = balanced_subset(labels, limit)
-        files, labels = [files[i] for i in chosen], [labels[i] for i in chosen]
-    first = load_image(files[0], shape)
-    height, width, channels = first.shape
+    chosen = balanced_subset(labels, len(labels) if limit is None else limit)
+    return tuple(files[i] for i in chosen), np.asarray(labels, dtype=np.int64)[chosen], classes
+
+
+def _read_folder(root: Path, split: str, shape: tuple[int, int, int] | None, limit: int | None) -> Split:
+    files, labels, classes = folder_files(root, split, limit)
+    height, width, channels = load_image(files[0], shape).shape
     images = np.empty((len(files), height, width, channels), dtype=np.uint8)
     for i, file in enumerate(track(files, f"reading {split} images")):
         images[i] = load_image(file, (channels, height, width))
-    return Split(images, np.asarray(labels, dtype=np.int64), classes, 255.0, tuple(map(str, files)))
+    return Split(images, labels, classes, 255.0, tuple(map(str, files)))

@@ -51,10 +51,10 @@ class Graph:
         self.inputs = _signature(self.session.get_inputs(), self.where)
         self.outputs = _signature(self.session.get_outputs(), self.where)
 
-    def expect(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
-        """Raises `BundleError` unless the graph takes just `inputs` and gives at least `outputs`."""
+    def expect(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], more: bool = False) -> None:
+        """Raises `BundleError` unless the graph takes just `inputs` and gives just `outputs`, or `more` than these."""
         for what, wanted, found in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
-            if (what == "inputs" and set(found) != set(wanted)) or not set(wanted) <= set(found):
+            if not set(wanted) <= set(found) or (len(found) > len(wanted) and not (more and what == "outputs")):
                 raise BundleError(
                     f"{self.where}: has the {what} {', '.join(sorted(found))} where {', '.join(sorted(wanted))} "
                     f"belong; export the bundle again"

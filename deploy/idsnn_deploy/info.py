@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import EXIT_OK
 from .manifest import Bundle, Manifest, read_bundle
-from .tables import format_table
+from .tables import format_table, printable
 
 
 def describe(manifest: Manifest) -> dict[str, str]:
@@ -59,7 +59,7 @@ def info(folder: str | os.PathLike[str], as_json: bool, layers: bool, say: Calla
         return EXIT_OK
     words = describe(manifest)
     width = max(map(len, words))
-    say("\n".join(f"{key.ljust(width)}  {value}" for key, value in words.items()))
+    say("\n".join(f"{key.ljust(width)}  {printable(value)}" for key, value in words.items()))
     say("\n" + format_table(("file", "bytes"), [(name, f"{f['bytes']:,}") for name, f in manifest.files.items()]))
     if layers:
         say(

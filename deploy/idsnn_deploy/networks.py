@@ -33,6 +33,7 @@ class Unrolled:
         self.graph.expect(
             {self.input: (*(steps,) * self.axis, None, *manifest.input_shape)},
             {"logits": (None, classes), "step_logits": (steps, None, classes), **(also or {})},
+            more=True,
         )
         self.fixed = self.graph.inputs[self.input][self.axis]
 

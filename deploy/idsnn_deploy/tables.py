@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?")
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Returns aligned columns under `header`; columns of numbers are set right."""
-    columns = [_aligned([_printable(str(cell)) for cell in column]) for column in zip(header, *rows, strict=True)]
+    columns = [_aligned([printable(str(cell)) for cell in column]) for column in zip(header, *rows, strict=True)]
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
@@ -20,6 +20,6 @@ def _aligned(column: list[str]) -> list[str]:
     return [cell.rjust(width) if numbers else cell.ljust(width) for cell in column]
 
 
-def _printable(text: str) -> str:
-    """Class names come from files: no control character of theirs reaches the terminal."""
+def printable(text: str) -> str:
+    """The text without control characters: class names come from files, and a terminal obeys what it is shown."""
     return "".join(char if char.isprintable() else "?" for char in text)
