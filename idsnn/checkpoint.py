@@ -30,6 +30,7 @@ from .resnet import ResNet, SpikingResNet
 
 CONFIG, SUMMARY, LAST = "config.json", "summary.json", "last.ckpt"
 STUDENT, TEACHER, PRETRAINED = "student.safetensors", "teacher.safetensors", "model.safetensors"
+BEST = "best.safetensors"
 _JSON_LIMIT, _WEIGHTS_LIMIT = 1 << 24, 1 << 33
 _STUDENT_KEYS = (
     "depth", "width", "timesteps", "residual", "stem", "beta", "threshold", "learn_beta", "learn_threshold",

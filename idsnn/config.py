@@ -5,28 +5,27 @@ No torch here, so that `--help` is quick.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from idsnn_deploy.datasets import DATASETS
 from idsnn_deploy.errors import UsageError
+from idsnn_deploy.files import read_bytes
 
-Arm = Literal["baseline", "init", "kd", "idsnn"]
-Dataset = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder"]
-Schedule = Literal["step", "cosine", "constant"]
-Augment = Literal["auto", "none", "shift", "crop-flip"]
-Switch = Literal["auto", "on", "off"]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Depth = Literal[18, 34, 50, 101]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Every setting of a training; the resolved one is the run's config.json."""
+    """Every setting of a training; resolved, it is the run's config.json."""
 
     dataset: str = "digits"
     """digits, mnist, fashion-mnist, cifar10, cifar100, or folder (train/CLASS/* and test/CLASS/* under --data)."""
     data: str | None = None
     """Folder of the data set's files; digits need none, downloads go to ./data."""
-    arm: Arm = "idsnn"
+    arm: Literal["baseline", "init", "kd", "idsnn"] = "idsnn"
     """baseline: neither; init: initialized from the teacher; kd: distilled from it; idsnn: both."""
     epochs: int = 15
     """Epochs of the student."""
@@ -38,9 +37,9 @@ class TrainConfig:
     """Channels of the first stage."""
     teacher_width: int | None = None
     """Channels of the teacher's first stage; the student's where not given."""
-    depth: Literal[18, 34, 50, 101] = 18
+    depth: Depth = 18
     """Layers of the student."""
-    teacher_depth: Literal[18, 34, 50, 101] = 34
+    teacher_depth: Depth = 34
     """Layers of the teacher."""
     residual: Literal["spiking", "sew"] = "spiking"
     """Where the shortcut joins: before the neuron (Fig. 1b) or after it (Fig. 1c)."""
@@ -55,7 +54,7 @@ class TrainConfig:
     alpha: float = 0.3
     """Weight of the distillation loss."""
     temperature: float = 4.0
-    """tau, which softens the labels of the teacher."""
+    """tau, which softens the teacher's answer."""
     beta: float = 0.25
     """Decay of the membrane a step."""
     threshold: float = 0.5
@@ -65,7 +64,7 @@ class TrainConfig:
     learn_threshold: bool = False
     """Learn one theta a layer."""
     target_rate: float | None = None
-    """Firing rate (spikes a neuron and step) that the loss pulls towards."""
+    """Firing rate (spikes a neuron and step) that the loss pulls every layer towards."""
     rate_weight: float = 1.0
     """Weight of that pull."""
     lr: float = 0.05
@@ -73,17 +72,15 @@ class TrainConfig:
     momentum: float = 0.9
     """Momentum of SGD."""
     weight_decay: float = 1e-4
-    """Weight decay of SGD."""
+    """Weight decay of SGD; a learned beta or theta has none."""
     batch_size: int = 64
     """Images a step, over all processes."""
-    schedule: Schedule = "cosine"
-    """How the learning rate falls: by 0.1 at the milestones, along a half cosine, or not at all."""
-    interval: int | None = None
-    """For the step schedule: epochs between falls, at n, 2n and 3n."""
-    milestones: tuple[int, ...] | None = None
-    """For the step schedule: the epochs of the falls; they hold over the interval."""
-    augment: Augment = "auto"
-    """auto: shift (by one pixel) for digits, shift by two for mnist, crop-flip for the rest."""
+    schedule: Literal["step", "cosine", "constant"] = "cosine"
+    """How the learning rate falls: x0.1 at the milestones, along a half cosine, or not at all."""
+    milestones: tuple[int, ...] = ()
+    """Epochs of the falls of the step schedule."""
+    augment: Literal["auto", "none", "shift", "crop-flip"] = "auto"
+    """auto: shift for digits and mnist, crop-flip for the rest."""
     val_fraction: float = 0.0
     """Part of the training images that is held out and picks the best epoch."""
     limit_train: int | None = None
@@ -96,14 +93,17 @@ class TrainConfig:
     """Seed of weights, order and augmentation."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    devices: int = 1
-    """Processes on this machine where torchrun or SLURM does not say."""
-    precision: Precision = "32-true"
-    """32-true, bf16-mixed or 16-mixed."""
-    compile: Switch = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Arithmetic of the layers without memory; membranes are always at least 32 bit."""
+    compile: Literal["auto", "on", "off"] = "auto"
     """Compile the neuron; auto does where a compiler is found and the training is long enough to gain by it."""
     logger: Literal["none", "tensorboard"] = "none"
     """Write event files for TensorBoard into the run."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the arm learns from a teacher at all."""
+        return self.arm != "baseline"
 
     def check(self) -> TrainConfig:
         """Returns self.
@@ -111,30 +111,97 @@ class TrainConfig:
         Raises:
             UsageError: a value that cannot be used, with its flag.
         """
-        for name in _AT_LEAST_ONE:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: at least 1")
+        if self.dataset not in DATASETS:
+            raise UsageError(f"--dataset {self.dataset}: unknown data set; known are {', '.join(DATASETS)}")
+        for name, kind in get_type_hints(TrainConfig).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                raise UsageError(f"{_flag(name)} {getattr(self, name)}: one of {', '.join(map(str, get_args(kind)))}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise UsageError(f"--{name.replace('_', '-')} {value:g}: from {low:g} to {high:g}")
-        if self.schedule == "step" and not (self.interval or self.milestones):
-            raise UsageError("--schedule step needs --interval N or --milestones N N N")
+                raise UsageError(f"{_flag(name)} {value:g}: must lie in {low:g} to {high:g}")
+        if self.schedule == "step" and not self.milestones:
+            raise UsageError("--schedule step needs --milestones EPOCH EPOCH ..., or take a preset")
+        if self.learn_beta and not 0.01 < self.beta < 0.99:
+            raise UsageError(f"--beta {self.beta:g}: a learned beta must start inside 0.01 to 0.99")
+        if self.learn_threshold and self.threshold <= 0.01:
+            raise UsageError(f"--threshold {self.threshold:g}: a learned theta must start above 0.01")
         return self
 
-    def falls(self, epochs: int) -> tuple[int, ...]:
-        """The epochs at whose start the step schedule multiplies the learning rate by 0.1."""
-        del epochs
-        return self.milestones or tuple(n * self.interval for n in (1, 2, 3) if self.interval)
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
-_AT_LEAST_ONE = (
-    "epochs", "teacher_epochs", "timesteps", "width", "teacher_width", "batch_size", "interval", "limit_train",
-    "limit_test", "image_size", "devices",
-)  # fmt: skip
-_RANGES = {
-    "alpha": (0, 1e6), "temperature": (1e-3, 1e6), "beta": (0, 1), "threshold": (1e-6, 1e6), "target_rate": (0, 1),
-    "rate_weight": (0, 1e6), "lr": (1e-9, 1e3), "momentum": (0, 1), "weight_decay": (0, 1e3), "val_fraction": (0, 0.9),
+_MANY = float(2**31)
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("epochs", "teacher_epochs", "timesteps", "width", "teacher_width"), (1, _MANY)),
+    **dict.fromkeys(("batch_size", "limit_train", "limit_test", "image_size"), (1, _MANY)),
+    **dict.fromkeys(("alpha", "rate_weight", "weight_decay"), (0, 1e6)),
+    **dict.fromkeys(("beta", "momentum"), (0, 1)),
+    **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
+    "target_rate": (1e-4, 1),
+    "val_fraction": (0, 0.9),
     "seed": (0, 2**32 - 1),
-}  # fmt: skip
+}
+
+# 4.1 of the paper: SGD 0.05, batch 64; 4.4: the rate falls at n, 2n and 3n, over 200, 80 and 40 epochs.
+_PAPER: dict[str, Any] = {"width": 64, "schedule": "step", "match": "leading", "augment": "crop-flip"}
+_INTERVALS = {"": (60, 200), "-i20": (20, 80), "-i10": (10, 40)}
+PRESETS: dict[str, dict[str, Any]] = {
+    **{
+        f"paper-c{classes}{suffix}{'-t6' if steps == 6 else ''}": {
+            **_PAPER,
+            "dataset": f"cifar{classes}",
+            "epochs": epochs,
+            "milestones": (n, 2 * n, 3 * n),
+            "timesteps": steps,
+        }
+        for classes in (10, 100)
+        for suffix, (n, epochs) in _INTERVALS.items()
+        for steps in (4, 6)
+    },
+    "released": {**_PAPER, "dataset": "cifar10", "epochs": 200, "milestones": (60, 120, 160)},
+    "fast": {"dataset": "cifar10", "epochs": 8, "limit_train": 10_000, "limit_test": 2_000},
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """The settings of a preset.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"--preset {name}: unknown; known are {', '.join(PRESETS)}")
+    return TrainConfig(**PRESETS[name])
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """The settings in a config.json; what a run resolved besides (mean, labels, ...) is left aside.
+
+    Raises:
+        UsageError: the file is missing, is not JSON, or has a value of another type than the setting.
+    """
+    try:
+        found = json.loads(read_bytes(path, 1 << 24, UsageError))
+    except ValueError as cause:
+        raise UsageError(f"{path}: is not JSON ({cause})") from cause
+    if not isinstance(found, dict) or not found.keys() & settings(TrainConfig()).keys():
+        raise UsageError(f"{path}: holds no settings of a training")
+    default = TrainConfig()
+    chosen: dict[str, Any] = {}
+    for field in fields(TrainConfig):
+        if field.name in found:
+            value, like = found[field.name], getattr(default, field.name)
+            value = tuple(value) if isinstance(value, list) else value
+            kinds = (float, int) if isinstance(like, float) else (type(like),)
+            if like is not None and (not isinstance(value, kinds) or isinstance(value, bool) != isinstance(like, bool)):
+                raise UsageError(f"{path}: {field.name} is {value!r}, not a {type(like).__name__}")
+            chosen[field.name] = value
+    return TrainConfig(**chosen)
+
+
+def settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings by name, as JSON takes them."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}

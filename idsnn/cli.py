@@ -1,0 +1,138 @@
+"""`idsnn-train`: a teacher and a spiking student from images, into a run folder.
+
+The parser and the settings need no torch, so `--help` and a wrong flag answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from idsnn_deploy.commands import require_extra, run_command
+from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
+
+from .config import TrainConfig, preset, read_config, settings
+
+PROG = "idsnn-train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags(TrainConfig):
+    """Trains a teacher, then a spiking student that starts from it and learns from it; writes a run folder."""
+
+    preset: str | None = None
+    """Settings to start from: paper-c10, paper-c100, each with -i20 or -i10 and -t6; released; fast."""
+    config: str | None = None
+    """A config.json to start from, say that of an earlier run."""
+    out: str | None = None
+    """The run folder; runs/DATASET-ARM-sSEED where not given."""
+    resume: bool = False
+    """Go on with the run in --out where it stopped."""
+    force: bool = False
+    """Replace the run that is in --out."""
+    dry_run: bool = False
+    """Read everything, say what would be done, write nothing."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code: 0, 1 where training diverges, 2 for bad input, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_command(PROG, lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    require_extra(PROG, "train", "tyro", "torch", "lightning", "snntorch", "safetensors", "rich", "matplotlib")
+    start = _start(arguments)
+    flags = _parse(arguments, start)
+    config = TrainConfig(**{field.name: getattr(flags, field.name) for field in fields(TrainConfig)})
+    folder = Path(flags.out or f"runs/{config.dataset}-{config.arm}-s{config.seed}")
+    if flags.resume:
+        config = _resumed(folder, config, start)
+        finished = folder / "summary.json"
+        if finished.exists():
+            return _show(json.loads(finished.read_text()), folder, flags.json)
+    config.check()
+    return _train(config, folder, flags)
+
+
+def _train(config: TrainConfig, folder: Path, flags: Flags) -> int:
+    from .display import Display
+    from .train import Trainer, make_fabric, refuse
+
+    refuse(folder, flags.resume or flags.dry_run, flags.force)
+    fabric = make_fabric(config)
+    display = Display(quiet=not fabric.is_global_zero)
+    trainer = Trainer(config, folder, fabric, display, flags.resume)
+    if flags.dry_run:
+        display.table("would do", trainer.plan())
+        return EXIT_OK
+    try:
+        summary = trainer.run()
+    except KeyboardInterrupt:
+        display.say(f"{PROG}: go on with: {PROG} --resume --out {folder}")
+        raise
+    return _show(summary, folder, flags.json) if fabric.is_global_zero else EXIT_OK
+
+
+def _start(arguments: list[str]) -> TrainConfig:
+    """The settings that flags are added to: the defaults, a preset's or a file's."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset")
+    first.add_argument("--config")
+    chosen, _ = first.parse_known_args(arguments)
+    if chosen.preset is not None and chosen.config is not None:
+        raise UsageError("--preset and --config both say where to start from; give one")
+    if chosen.config is not None:
+        return read_config(chosen.config)
+    return TrainConfig() if chosen.preset is None else preset(chosen.preset)
+
+
+def _parse(arguments: list[str], start: TrainConfig) -> Flags:
+    import tyro
+
+    default = Flags(**{field.name: getattr(start, field.name) for field in fields(TrainConfig)})
+    return tyro.cli(Flags, prog=PROG, args=arguments, default=default)
+
+
+def _resumed(folder: Path, config: TrainConfig, start: TrainConfig) -> TrainConfig:
+    """The run's own settings, which flags may repeat but not change."""
+    if not (folder / "config.json").exists():
+        raise RunError(f"{folder}: no run to resume; name its folder with --out")
+    stored = read_config(folder / "config.json")
+    for name, value in settings(config).items():
+        if value != settings(start)[name] and value != settings(stored)[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: the run in {folder} was started with {settings(stored)[name]}"
+            )
+    return stored
+
+
+def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(summary, indent=2))
+        return EXIT_OK
+    from .display import Display
+
+    teacher, best = summary["teacher_accuracy"], summary.get("best_val_accuracy")
+    rows = {
+        "teacher, test accuracy": "none" if teacher is None else f"{teacher:.2%}",
+        "student, test accuracy": f"{summary['student_accuracy']:.2%}",
+        **({} if best is None else {"student, best validation accuracy": f"{best:.2%}, epoch {summary['best_epoch']}"}),
+        "firing rate, spikes a neuron and step": f"{summary['firing_rate']:.2%}",
+        "parameters": f"{summary['parameters']:,}",
+        "time": f"{summary['seconds']:.0f} s on {summary['device']}",
+        "run folder": str(folder),
+    }
+    Display().table(f"{summary['dataset']}, {summary['arm']}, T {summary['timesteps']}", rows)
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""curves.png: accuracy of teacher and student, loss and learning rate against the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from idsnn_deploy.files import replacing
+
+_COLOURS = {"teacher": "#8a8f98", "student": "#1f6feb"}
+
+
+def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draws metrics.csv's rows; no display and no global state of matplotlib is touched."""
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    accuracy, loss, rate = figure.subplots(1, 3)
+    for phase, colour in _COLOURS.items():
+        mine = [row for row in rows if row["phase"] == phase]
+        if not mine:
+            continue
+        epochs = [row["epoch"] for row in mine]
+        accuracy.plot(epochs, [row["test_accuracy"] for row in mine], color=colour, label=f"{phase}, test")
+        if mine[0]["val_accuracy"] is not None:
+            validation = [row["val_accuracy"] for row in mine]
+            accuracy.plot(epochs, validation, color=colour, linestyle=":", label=f"{phase}, validation")
+        loss.plot(epochs, [row["loss"] for row in mine], color=colour, label=phase)
+        rate.plot(epochs, [row["lr"] for row in mine], color=colour, label=phase)
+    for axes, title in ((accuracy, "accuracy"), (loss, "training loss"), (rate, "learning rate")):
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    FigureCanvasAgg(figure)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=120)

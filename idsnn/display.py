@@ -1,0 +1,66 @@
+"""What a person sees while it trains: a bar a phase, a line an epoch, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Display:
+    """Bars and lines on standard error, the last table on standard output; silent in all processes but one."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.quiet = quiet
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    @contextmanager
+    def phase(self, name: str, total: int, done: int) -> Iterator[None]:
+        """A bar of `total` steps while the block runs."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        with Progress(
+            *columns, TimeRemainingColumn(), console=self.console, disable=not self.console.is_terminal, transient=True
+        ) as bar:
+            self._progress = bar
+            self._task = bar.add_task(name, total=total, completed=done, text="")
+            yield
+        self._progress = None
+
+    def step(self, done: int, loss: float, accuracy: float, rate: float | None, speed: float) -> None:
+        """Moves the bar."""
+        if self._progress is not None:
+            fires = "" if rate is None else f"  firing {rate:.1%}"
+            text = f"loss {loss:.3f}  accuracy {accuracy:.1%}{fires}  {speed:,.0f} images/s"
+            self._progress.update(self._task, completed=done, text=text)
+
+    def epoch(self, row: Mapping[str, Any], epochs: int) -> None:
+        """One line about an epoch that is done."""
+        parts = [f"{row['phase']:<7} {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}"]
+        parts += [f"train {row['train_accuracy']:.2%}"]
+        parts += [f"val {row['val_accuracy']:.2%}"] if row["val_accuracy"] is not None else []
+        parts += [f"test {row['test_accuracy']:.2%}"]
+        parts += [f"firing {row['firing_rate']:.2%}"] if row["firing_rate"] is not None else []
+        parts += [f"lr {row['lr']:.4f}", f"{row['seconds']:.1f} s"]
+        self.say("  ".join(parts))
+
+    def say(self, message: str) -> None:
+        """One line above the bar."""
+        self.console.print(message, soft_wrap=True)
+
+    def table(self, title: str, rows: Mapping[str, Any]) -> None:
+        """Names and values, on standard output."""
+        table = Table(title=title, title_justify="left", show_header=False)
+        for name, value in rows.items():
+            table.add_row(name, value)
+        Console(quiet=self.quiet, highlight=False).print(table)

@@ -1,0 +1,326 @@
+"""Algorithm 1 of the paper: train a teacher, start a student from it, distil it; resumable after any epoch.
+
+teacher     min CE(teacher(x), y), or loaded
+student     initialize_from(teacher), then min CE + alpha tau^2 KL        arms: neither, one, the other, both
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from idsnn_deploy.errors import UsageError
+from idsnn_deploy.files import write_bytes, write_json
+
+from .checkpoint import (
+    BEST,
+    CONFIG,
+    LAST,
+    STUDENT,
+    SUMMARY,
+    TEACHER,
+    build_student,
+    build_teacher,
+    load_teacher,
+    load_weights,
+    read_weights,
+    save_weights,
+)
+from .config import TrainConfig, settings
+from .curves import draw_curves
+from .data import Loader, load_data
+from .display import Display
+from .distill import distillation_loss
+from .fit import Fitter, Loss, State, assess
+from .initialize import initialize_from
+from .kernel import EAGER, Kernel, compiled, compiler_for
+from .resnet import ResNet, SpikingResNet
+
+METRICS, CURVES, EVENTS = "metrics.csv", "curves.png", "tensorboard"
+COLUMNS = (
+    *("phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy"),
+    *("firing_rate", "lr", "seconds", "images_per_second"),
+)
+_WORTH_COMPILING = 1e10  # neuron updates on a CPU; with fewer, compiling takes longer than it saves
+
+
+def train(
+    config: TrainConfig, folder: Path, *, resume: bool = False, force: bool = False, display: Display | None = None
+) -> dict[str, Any]:
+    """Trains as `config` says, writes the run folder and returns its summary.
+
+    Args:
+        config: the settings; when resuming, those that the run was started with.
+        folder: the run folder.
+        resume: go on from the folder's last.ckpt.
+        force: replace the run that is there; files that are not a run's stay.
+        display: where progress is shown.
+
+    Raises:
+        UsageError: a value that cannot be used, or a folder that exists; nothing is written.
+        DataError: images that cannot be read as the data set; nothing is written.
+        RunError: a teacher that does not fit, or a run that cannot be resumed; nothing is written.
+        DivergedError: the loss left the finite numbers; the last checkpoint stays.
+    """
+    config.check()
+    refuse(folder, resume, force)
+    fabric = make_fabric(config)
+    trainer = Trainer(config, folder, fabric, display or Display(quiet=not fabric.is_global_zero), resume)
+    return trainer.run()
+
+
+def refuse(folder: Path, resume: bool, force: bool) -> None:
+    """Raises `UsageError` where training would overwrite something unasked."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; choose another --out")
+    if folder.exists() and not (resume or force):
+        raise UsageError(f"{folder}: exists already; choose another --out, --force to replace it, --resume to go on")
+
+
+class Trainer:
+    """A run before anything is written: everything that can be refused has been."""
+
+    def __init__(self, config: TrainConfig, folder: Path, fabric: Fabric, display: Display, resume: bool) -> None:
+        if config.batch_size % fabric.world_size:
+            raise UsageError(f"--batch-size {config.batch_size} does not divide among {fabric.world_size} processes")
+        self.config, self.folder, self.fabric, self.display, self.resume = config, folder, fabric, display, resume
+        with fabric.rank_zero_first(local=True):  # so that one process downloads
+            self.data = load_data(config)
+        self.resolved: dict[str, Any] = {**settings(config), **self.data.facts(), "versions": versions()}
+        self.given: ResNet | None = None
+        if config.teacher is not None and config.needs_teacher and not resume:
+            self.given, settled = load_teacher(config.teacher, self.resolved)
+            self.resolved |= settled
+        if self._initializes:  # on networks of no consequence: do the two correspond at all?
+            self._initialize(build_teacher(self.resolved), build_student(self.resolved))
+        self.kernel = _kernel(config, self.data.train.shape, len(self.data.train), fabric.device)
+        self.state = State.load(folder / LAST) if resume else State()
+
+    def plan(self) -> dict[str, str]:
+        """What `run` would do, for `--dry-run`."""
+        data, config = self.data, self.config
+        student, teacher = build_student(self.resolved), build_teacher(self.resolved)
+        batches = max(1, len(data.train) // config.batch_size)
+        source = config.teacher or f"{config.teacher_epochs or config.epochs} epochs"
+        return {
+            "images": f"{len(data.train):,} to train on, {len(data.validation or ()):,} held out, {len(data.test):,} test",
+            "classes, image": f"{len(data.train.classes)}, {'x'.join(map(str, data.train.shape))}",
+            "teacher": f"ResNet-{config.teacher_depth}, {_size(teacher)}, {source}" if config.needs_teacher else "none",
+            "student": f"Spiking ResNet-{config.depth}, {_size(student)}, {config.epochs} epochs, T {config.timesteps}",
+            "steps an epoch": f"{batches:,} of {config.batch_size} images",
+            "device": f"{self.fabric.device}, {config.precision}, {self.fabric.world_size} process(es)",
+            "neuron": "eager" if self.kernel is EAGER else "compiled",
+            "run folder": str(self.folder),
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Trains both networks, writes the folder and returns the summary."""
+        if not self.resume:
+            self._write(lambda: (_clear(self.folder), write_json(self.folder / CONFIG, self.resolved)))
+        device, data, config = self.fabric.device, self.data, self.config
+        loader = Loader(
+            data.on(data.train, device),
+            *(config.batch_size, data.augment, config.seed, self.fabric.global_rank, self.fabric.world_size),
+        )
+        parts = {} if data.validation is None else {"val": data.on(data.validation, device)}
+        parts["test"] = data.on(data.test, device)
+        if self.fabric.world_size > 1 and device.type != "cuda":
+            self.display.say("batch normalization sees each process's own images: torch joins them on GPUs only")
+        self.fitter = Fitter(config, self.fabric, loader, parts, self.display, self._checkpoint)
+        teacher = self._teacher() if config.needs_teacher else None
+        student = self._student(teacher)
+        summary = self._summary(student, teacher and assess(teacher, parts["test"], self.fabric)[0])
+        self._write(lambda: save_weights(student, self.folder / STUDENT))
+        self._write(lambda: draw_curves(self.state.rows, self.folder / CURVES))
+        self._write(lambda: write_json(self.folder / SUMMARY, summary))
+        return summary
+
+    def _teacher(self) -> ResNet:
+        torch.manual_seed(self.config.seed)
+        path = self.folder / TEACHER
+        teacher = self.given or build_teacher(self.resolved)
+        if self.given is None and self.state.phase == "teacher" and self.config.teacher is None:
+            self._fit(teacher, _label_loss, self.config.teacher_epochs or self.config.epochs)
+        elif self.given is None:
+            load_weights(teacher, read_weights(path), path)
+        if not path.exists():
+            self._write(lambda: save_weights(teacher, path))
+        teacher.to(self.fabric.device, memory_format=torch.channels_last)
+        return teacher.eval().requires_grad_(False)
+
+    def _student(self, teacher: ResNet | None) -> SpikingResNet:
+        if self.state.phase == "teacher":
+            self.state = State("student", rows=self.state.rows, seconds=self.state.seconds)
+        torch.manual_seed(self.config.seed + 1)
+        student = build_student(self.resolved)
+        student.to(self.fabric.device)
+        if teacher is not None and self._initializes:
+            self._initialize(teacher, student)
+        for layer in student.neurons().values():
+            layer.kernel = self.kernel
+        distils = self.config.arm in ("kd", "idsnn")
+        self._fit(
+            student, self._soft_loss(teacher) if teacher is not None and distils else _label_loss, self.config.epochs
+        )
+        return student
+
+    def _fit(self, network: nn.Module, loss: Loss, epochs: int) -> None:
+        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        self.fitter.fit(network, loss, epochs, self.state)
+
+    def _soft_loss(self, teacher: ResNet) -> Loss:
+        alpha, temperature, fabric = self.config.alpha, self.config.temperature, self.fabric
+
+        def loss(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad(), fabric.autocast():
+                soft = teacher(images).float()
+            logits = model(images)
+            return distillation_loss(logits, soft, labels, alpha, temperature), logits
+
+        return loss
+
+    @property
+    def _initializes(self) -> bool:
+        return self.config.arm in ("init", "idsnn")
+
+    def _initialize(self, teacher: ResNet, student: SpikingResNet) -> None:
+        initialize_from(teacher, student, self.config.match, self.config.init_shortcuts)
+
+    def _checkpoint(self, network: nn.Module, state: State) -> None:
+        self._write(lambda: self._write_checkpoint(network, state))
+
+    def _write_checkpoint(self, network: nn.Module, state: State) -> None:
+        mine = [row for row in state.rows if row["phase"] == "student"]
+        if mine and mine[-1] is _best(mine, "val_accuracy"):
+            save_weights(network, self.folder / BEST)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(state.rows)
+        write_bytes(self.folder / METRICS, text.getvalue().encode())
+        state.save(self.folder / LAST)  # last: what it counts as done is on the disk
+        if self.config.logger == "tensorboard":
+            _log_events(self.folder / EVENTS, state.rows[-1])
+
+    def _write(self, what: Callable[[], object]) -> None:
+        """One process writes; the others wait for it."""
+        if self.fabric.is_global_zero:
+            what()
+        self.fabric.barrier()
+
+    def _summary(self, student: SpikingResNet, teacher_accuracy: float | None) -> dict[str, Any]:
+        mine = [row for row in self.state.rows if row["phase"] == "student"]
+        held_out, tested = _best(mine, "val_accuracy"), _best(mine, "test_accuracy")
+        if held_out is not None:
+            best = {"best_epoch": held_out["epoch"], "best_val_accuracy": held_out["val_accuracy"]}
+            best["best_val_test_accuracy"] = held_out["test_accuracy"]
+        else:
+            best = {"best_test_epoch": tested["epoch"], "best_test_accuracy": tested["test_accuracy"]} if tested else {}
+        return {
+            **{name: self.resolved[name] for name in ("dataset", "arm", "timesteps", "epochs", "seed", "width")},
+            "teacher_accuracy": teacher_accuracy,
+            "student_accuracy": mine[-1]["test_accuracy"],
+            **best,
+            "firing_rate": mine[-1]["firing_rate"],
+            "parameters": sum(each.numel() for each in student.parameters()),
+            "train_images": self.resolved["train_images"],
+            "seconds": self.state.seconds,
+            "device": _device_name(self.fabric.device),
+            "processes": self.fabric.world_size,
+            "versions": versions(),
+        }
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Devices and processes: this process alone, or as torchrun or SLURM says.
+
+    Raises:
+        UsageError: a device or precision that this machine does not have.
+    """
+    if config.device not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"--device {config.device}: one of auto, cpu, cuda, mps")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(config.device, True):
+        raise UsageError(f"--device {config.device}: torch finds none on this machine")
+    on_gpu = config.device in available or (config.device == "auto" and any(available.values()))
+    if config.precision == "16-mixed" and not on_gpu:
+        raise UsageError("--precision 16-mixed needs a GPU; take bf16-mixed or 32-true")
+    local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
+    world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    torch.set_float32_matmul_precision("high")
+    # Statistics are averaged once an epoch, so buffers need not be sent at every step.
+    strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    fabric = Fabric(
+        accelerator="auto" if config.device == "auto" else config.device,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy=strategy,
+        precision=config.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def versions() -> dict[str, str]:
+    """What this was trained with."""
+    packages = {name: version(name) for name in ("idsnn", "torch", "snntorch", "lightning", "numpy")}
+    return {"python": platform.python_version(), **packages}
+
+
+def _label_loss(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    logits = model(images)
+    return cross_entropy(logits, labels), logits
+
+
+def _kernel(config: TrainConfig, shape: tuple[int, int, int], images: int, device: torch.device) -> Kernel:
+    compiler = compiler_for(device)
+    if config.compile == "on" and compiler is None:
+        raise UsageError(f"--compile on: no compiler for {device} (a C++ compiler for the CPU, Triton for a GPU)")
+    updates = images * config.epochs * config.timesteps * config.width * shape[1] * shape[2] * 8
+    wanted = config.compile == "on" or (config.compile == "auto" and updates > _WORTH_COMPILING)
+    return compiled(device) if wanted and compiler is not None else EAGER
+
+
+def _best(rows: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
+    """The first row with the highest value."""
+    return max((row for row in rows if row[key] is not None), key=lambda row: float(row[key]), default=None)
+
+
+def _clear(folder: Path) -> None:
+    """Removes a run's own files, and nothing else."""
+    for name in (CONFIG, SUMMARY, LAST, STUDENT, TEACHER, BEST, METRICS, CURVES):
+        (folder / name).unlink(missing_ok=True)
+    for file in (folder / EVENTS).glob("events.out.tfevents.*"):
+        file.unlink()
+
+
+def _log_events(folder: Path, row: dict[str, Any]) -> None:
+    from torch.utils.tensorboard import SummaryWriter  # here, for it is no requirement of the rest
+
+    with SummaryWriter(str(folder)) as writer:
+        for name, value in row.items():
+            if isinstance(value, float):
+                writer.add_scalar(f"{row['phase']}/{name}", value, row["epoch"])
+
+
+def _size(network: nn.Module) -> str:
+    return f"{sum(each.numel() for each in network.parameters()):,} parameters"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
