@@ -1,1 +1,47 @@
-"""Part of idsnn."""
+"""From a trained spiking network to NIR, and from NIR to ONNX with time unrolled.
+
+Names are loaded when they are first used: `read_nir`, `interpret` and `to_onnx` never bring torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bundle import export_bundle as export_bundle
+    from .config import ExportConfig as ExportConfig
+    from .from_torch import to_nir as to_nir
+    from .interpreter import interpret as interpret
+    from .lowering import to_onnx as to_onnx
+    from .read_nir import read_nir as read_nir
+    from .writer import write_nir as write_nir
+
+_HOME = {
+    "ExportConfig": "config",
+    "export_bundle": "bundle",
+    "interpret": "interpreter",
+    "read_nir": "read_nir",
+    "to_nir": "from_torch",
+    "to_onnx": "lowering",
+    "write_nir": "writer",
+}
+__all__ = [  # noqa: F822, loaded by __getattr__
+    "ExportConfig",
+    "export_bundle",
+    "interpret",
+    "read_nir",
+    "to_nir",
+    "to_onnx",
+    "write_nir",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

@@ -28,7 +28,9 @@ class ExportConfig:
     timesteps: int | None = None  # T; None: as trained, or as the file's metadata says
     dt: float | None = None  # seconds; None: 1e-4, or as the file's metadata says
     pool: str = "avg"  # sum: SumPool2d with the next layer's weights divided
-    encoding: str | None = None  # the same image at every step, or a frame a step; None: as the metadata says, else frames
+    encoding: str | None = (
+        None  # the same image at every step, or a frame a step; None: as the metadata says, else frames
+    )
     data: Path | None = None  # where the data set's files are now
     force: bool = False  # replace an existing bundle
 

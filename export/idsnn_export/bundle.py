@@ -1,0 +1,220 @@
+"""A bundle from a source: NIR, ONNX compiled from it, the gates between them, golden vectors, the manifest.
+
+    torch ── exact, float64 ── interpreter on the written file ── float32 ── torch as trained, ONNX as it ships
+
+Nothing gets its name before every gate has passed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import onnx
+
+from idsnn_deploy.errors import ParityError
+from idsnn_deploy.files import refuse_existing, replacing_folder, write_bytes
+from idsnn_deploy.manifest import Manifest, listing, write_manifest
+from idsnn_deploy.progress import track
+
+from .config import ExportConfig
+from .equal import differences
+from .golden import SAMPLES, margins, write_golden
+from .interpreter import Trace, trace
+from .layers import layer_table
+from .lowering import to_onnx
+from .onnx_run import OnnxNetwork
+from .parity import combined, exact_gate, float_gate
+from .plan import plan
+from .read_nir import read_nir
+from .source import Source, gate_samples, open_source
+from .writer import write_nir
+
+Array = np.ndarray[Any, np.dtype[Any]]
+PACKAGES = ("idsnn", "numpy", "nir", "onnx", "onnxruntime", "torch", "snntorch")
+TRACE_VALUES = 2e7  # membranes held at a time, float64
+FILES = {"onnx": ("model", "model.onnx"), "step": ("step", "model.step.onnx"), "probe": ("probe", "model.probe.onnx")}
+
+
+def export_bundle(config: ExportConfig) -> tuple[Path, Manifest]:
+    """Writes what `config` asks for and returns where it is and its manifest.
+
+    `out` with the suffix .nir or .onnx gets that one file; the gates run all the same.
+
+    Raises:
+        IdsnnError: the source cannot be read or has no form in NIR, or a parity gate fails; nothing is written.
+    """
+    out = config.out or default_out(config.source)
+    refuse_existing(out, config.force)
+    source = open_source(config)
+    if out.suffix not in (".nir", ".onnx"):
+        with replacing_folder(out, config.force) as folder:
+            return out, _fill(folder, source, config)
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = _fill(Path(scratch), source, config)
+        write_bytes(out, (Path(scratch) / f"model{out.suffix}").read_bytes())
+    return out, manifest
+
+
+def default_out(source: Path) -> Path:
+    """RUN/bundle for a run folder, NAME-bundle beside NAME.nir."""
+    return source / "bundle" if source.is_dir() else source.with_name(f"{source.stem}-bundle")
+
+
+def graph_of(source: Path) -> nir.NIRGraph:
+    """The graph of a run folder, a bundle or a `.nir` file."""
+    if (source / "model.nir").is_file():
+        source = source / "model.nir"
+    return open_source(ExportConfig(source, timesteps=1)).graph if source.is_dir() else read_nir(source)
+
+
+def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
+    metadata, file = source.metadata, folder / "model.nir"
+    write_nir(file, source.graph)
+    graph = read_nir(file)
+    changed = differences(source.graph, graph)
+    if changed:
+        raise ParityError(f"{file.name} does not read back as it was written: {changed[0]}")
+    layers = layer_table(graph, metadata.dt)
+    models = _models(graph, source, config)
+    for name, model in models.items():
+        write_bytes(folder / name, model.SerializeToString(deterministic=True))
+    parity = _gates(folder, graph, layers, source, config)
+    if config.int8 or config.weights_int8:
+        from .quantize import write_int8
+
+        parity["int8"] = write_int8(folder, graph, source, config)
+    if config.format == "onnx":
+        file.unlink()
+    steps = plan(graph)
+    manifest = Manifest(
+        dataset=source.about.get("dataset"),
+        timesteps=metadata.timesteps,
+        dt=metadata.dt,
+        mean=_listed(metadata.mean),
+        std=_listed(metadata.std),
+        labels=[*(metadata.labels or ())],
+        input_shape=[int(n) for n in steps[steps.input].shape],
+        layers=layers,
+        encoding=metadata.encoding,
+        files=listing(folder),
+        parity=parity,
+        test_accuracy=source.about.get("test_accuracy"),
+        teacher=source.about.get("teacher", {}),
+        versions=versions(),
+    )
+    return write_manifest(folder, manifest)
+
+
+def onnx_options(source: Source, config: ExportConfig) -> dict[str, Any]:
+    """What every graph of one export is compiled with."""
+    return {
+        "mean": source.metadata.mean,
+        "std": source.metadata.std,
+        "dt": source.metadata.dt,
+        "batch": config.fixed_batch or "dynamic",
+        "static": not source.frames,
+        "labels": source.metadata.labels,
+    }
+
+
+def _models(graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[str, onnx.ModelProto]:
+    """The float32 models that were asked for, by file name."""
+    timesteps, options = source.metadata.timesteps, onnx_options(source, config)
+    return {
+        name: to_onnx(graph, timesteps, kind=kind, **options)  # type: ignore[arg-type]
+        for which, (kind, name) in FILES.items()
+        if config.writes(which)
+    }
+
+
+def _gates(
+    folder: Path, graph: nir.NIRGraph, layers: list[dict[str, Any]], source: Source, config: ExportConfig
+) -> dict[str, Any]:
+    """Runs both gates over the samples, writes the golden vectors, and returns the figures by gate."""
+    timesteps, axis = source.metadata.timesteps, int(source.frames)
+    images = source.images(gate_samples(_macs(layers), timesteps), "test")
+    figures: dict[str, list[dict[str, Any]]] = {}
+    best: tuple[Array, Trace] | None = None
+    candidates = dict(_candidates(folder, graph, source, config))
+    neurons = sum(math.prod(layer["shape"]) for layer in layers if "weight_shape" not in layer)
+    chunk = max(1, int(TRACE_VALUES // max(1, neurons * timesteps)))
+    count = images.shape[axis]
+    for start in track(range(0, count, chunk), "parity gates"):
+        part = np.take(images, np.arange(start, min(start + chunk, count)), axis)
+        x = source.normalized(part)
+        reference = trace(graph, x, timesteps, dt=source.metadata.dt)
+        if source.torch is not None:
+            from .torch_run import run_prepared
+
+            exact = {"torch": run_prepared(source.torch.prepared, x, timesteps)}
+            figures.setdefault("exact, float64", []).append(exact_gate(reference, exact))
+        for name, candidate in candidates.items():
+            logits, spikes = candidate(part)
+            figures.setdefault(f"{name}, float32", []).append(float_gate(reference, name, logits, spikes))
+        best = _farthest(part, reference, best, axis)
+    if best is not None:
+        write_golden(folder / "golden.npz", *best, frames=source.frames)
+    return {gate: combined(each) for gate, each in figures.items()}
+
+
+def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: ExportConfig) -> Iterator[tuple[str, Any]]:
+    """What must answer as the reference does, up to rounding: images in 0..1 → logits and spikes."""
+    timesteps = source.metadata.timesteps
+    if source.torch is not None:
+        from .torch_run import run_model
+
+        trained = source.torch.trained
+        yield "torch", lambda images: run_model(trained, source.normalized(images).astype(np.float32), timesteps)
+    if config.writes("onnx"):
+        options = onnx_options(source, config)
+        traced = to_onnx(graph, timesteps, kind="trace", **options)
+        yield "onnx", OnnxNetwork((folder / "model.onnx").read_bytes(), traced.SerializeToString())
+
+
+def _farthest(images: Array, found: Trace, best: tuple[Array, Trace] | None, axis: int) -> tuple[Array, Trace]:
+    """The golden candidates so far: the samples with the largest margins of `best` and of `found`."""
+    if best is not None:
+        images = np.concatenate([best[0], images], axis)
+        found = _stacked(best[1], found)
+    keep = np.sort(np.argsort(-margins(found), kind="stable")[:SAMPLES])
+    return np.take(images, keep, axis), _stacked(found, None, keep)
+
+
+def _stacked(a: Trace, b: Trace | None, keep: Any = slice(None)) -> Trace:
+    def join(x: Array, y: Array | None) -> Array:
+        return (x if y is None else np.concatenate([x, y], axis=1))[:, keep]
+
+    return Trace(
+        join(a.outputs, b and b.outputs),
+        {name: join(x, b and b.spikes[name]) for name, x in a.spikes.items()},
+        {name: join(x, b and b.membranes[name]) for name, x in a.membranes.items()},
+        a.thresholds,
+    )
+
+
+def _macs(layers: list[dict[str, Any]]) -> int:
+    """Nominal multiply-accumulates of one step."""
+    synaptic = [layer for layer in layers if "weight_shape" in layer]
+    return sum(math.prod(layer["weight_shape"]) * math.prod(layer["out_shape"][1:]) for layer in synaptic)
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of the packages that an export depends on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _listed(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else [float(value) for value in values]

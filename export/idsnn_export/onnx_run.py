@@ -1,0 +1,53 @@
+"""ONNX models run for the gates: the logits of the model that ships, and every spike of its traced twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class OnnxNetwork:
+    """A shipped model and its twin that shows all spikes, from the same lowering.
+
+    Args:
+        model: the bytes of the model that ships.
+        traced: the bytes of the same model of kind "trace".
+    """
+
+    def __init__(self, model: bytes, traced: bytes) -> None:
+        self._model, self._traced = session(model), session(traced)
+
+    def __call__(self, x: Array) -> tuple[Array, dict[str, Array]]:
+        """The logits (N, K) of the model that ships, and {node: spikes (T, N, ...)} of its twin."""
+        (logits,) = run(self._model, x, ["logits"])
+        names = [each.name for each in self._traced.get_outputs() if each.name.startswith("spikes.")]
+        spikes = run(self._traced, x, names)
+        return logits, {name.removeprefix("spikes."): each for name, each in zip(names, spikes, strict=True)}
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    """A session over a model's bytes, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run(ready: onnxruntime.InferenceSession, x: Array, outputs: list[str]) -> list[Array]:
+    """The named outputs for an input of any batch size, a fixed one's too (in pieces, the last one padded)."""
+    port = ready.get_inputs()[0]
+    axis = int(port.name == "input")
+    x = x.astype(np.float32)
+    fixed = port.shape[axis]
+    if not isinstance(fixed, int):
+        return list(ready.run(outputs, {port.name: x}))
+    pieces: list[list[Array]] = []
+    for start in range(0, x.shape[axis], fixed):
+        rows = np.minimum(np.arange(start, start + fixed), x.shape[axis] - 1)
+        pieces.append(list(ready.run(outputs, {port.name: np.take(x, rows, axis)})))
+    ranks = [0 if name == "logits" else 1 for name in outputs]
+    joined = (np.concatenate(each, rank) for each, rank in zip(zip(*pieces, strict=True), ranks, strict=True))
+    return [np.take(each, np.arange(x.shape[axis]), rank) for each, rank in zip(joined, ranks, strict=True)]

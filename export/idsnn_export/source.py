@@ -1,0 +1,170 @@
+"""What is exported: a graph, how to run it, and inputs to hold it to, from a run folder or from any `.nir` file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import nir
+import numpy as np
+
+from idsnn_deploy.commands import require_extra
+from idsnn_deploy.datasets import load_split
+from idsnn_deploy.errors import RunError, UsageError
+
+from .config import ExportConfig
+from .metadata import Metadata, read_metadata, write_metadata
+from .plan import plan
+from .read_nir import read_nir
+from .timing import DEFAULT_DT
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .network import Network
+
+Array = np.ndarray[Any, np.dtype[Any]]
+# The parity gates take as many samples as this many multiply-accumulates allow, within bounds.
+GATE_MACS, FEWEST, MOST = 2e10, 8, 1000
+
+
+class Torch(NamedTuple):
+    """A network in torch: as trained (float32, eval mode), and as the graph will describe it, number for number."""
+
+    trained: nn.Module
+    prepared: Network
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network to export.
+
+    Attributes:
+        graph: one time step, with its metadata.
+        metadata: T, dt, encoding, normalization, labels.
+        images: (count, split) → float32 (n, C, H, W) in 0..1, or (T, n, ...) frames, to compare and calibrate with.
+        labels: the same for their classes; None where nobody knows them.
+        torch: the network in torch, where the source is a run.
+        about: manifest keys that only the source knows: dataset, test_accuracy, teacher.
+    """
+
+    graph: nir.NIRGraph
+    metadata: Metadata
+    images: Callable[[int, str], Array]
+    labels: Callable[[int, str], Array] | None = None
+    torch: Torch | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> bool:
+        """The input varies in time."""
+        return self.metadata.encoding == "frames"
+
+    def normalized(self, images: Array) -> Array:
+        """Images in 0..1 as the graph takes them, float64."""
+        if self.metadata.mean is None or self.metadata.std is None:
+            return images.astype(np.float64)
+        mean, std = (np.asarray(each).reshape(-1, 1, 1) for each in (self.metadata.mean, self.metadata.std))
+        return np.asarray((images.astype(np.float64) - mean) / std)
+
+
+def open_source(config: ExportConfig) -> Source:
+    """The network that `config.source` names.
+
+    Raises:
+        RunError, GraphError: it is incomplete, unsafe or has no form in NIR.
+        UsageError: a graph that does not say how many steps it runs, and no --timesteps.
+    """
+    return _from_run(config) if config.source.is_dir() else _from_file(config)
+
+
+def gate_samples(macs_a_step: int, timesteps: int) -> int:
+    """How many samples the parity gates compare: 8 at full width, up to 1,000 at small ones."""
+    return int(min(MOST, max(FEWEST, GATE_MACS // max(1, macs_a_step * timesteps))))
+
+
+def _from_run(config: ExportConfig) -> Source:
+    require_extra("exporting a run", "train", "torch", "snntorch", "safetensors")
+    import idsnn
+
+    from .from_torch import prepare, to_graph
+    from .macs import dense_macs
+
+    run = idsnn.load_run(config.source)
+    settings = run.config
+    shape = tuple(settings["input_shape"])
+    metadata = Metadata(
+        timesteps=config.timesteps or settings["timesteps"],
+        dt=config.dt or DEFAULT_DT,
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        labels=tuple(settings["labels"]),
+    )
+    if config.encoding == "frames":
+        raise UsageError("--encoding frames is for NIR files; a run's images are static")
+    network = prepare(run.student, shape, dt=metadata.dt, pool=config.pool)
+    graph = to_graph(network, shape)
+    write_metadata(graph, metadata)
+    teacher = {}
+    if run.teacher is not None:
+        teacher = {
+            "name": f"ResNet-{settings['teacher_depth']}",
+            "accuracy": run.summary.get("teacher_accuracy"),
+            "dense_macs": dense_macs(run.teacher, shape),
+        }
+    read = _Reader(settings["dataset"], config.data or settings["data"], shape, metadata.labels or ())
+    about = {"dataset": settings["dataset"], "test_accuracy": run.summary.get("student_accuracy"), "teacher": teacher}
+    return Source(graph, metadata, read.images, read.labels, Torch(run.student, network), about)
+
+
+def _from_file(config: ExportConfig) -> Source:
+    graph = read_nir(config.source)
+    said = read_metadata(graph)
+    timesteps = config.timesteps or (said.timesteps if said else None)
+    if timesteps is None:
+        raise UsageError(f"{config.source}: does not say how many steps it runs; give --timesteps T")
+    steps = plan(graph)
+    shape, outputs = steps[steps.input].shape, steps[steps.output].shape
+    metadata = Metadata(
+        timesteps=timesteps,
+        dt=config.dt or (said.dt if said else DEFAULT_DT),
+        encoding=config.encoding or (said.encoding if said else "frames"),
+        mean=said.mean if said else None,
+        std=said.std if said else None,
+        labels=(said.labels if said else None) or tuple(map(str, range(int(np.prod(outputs))))),
+    )
+    write_metadata(graph, metadata)
+    leading = (timesteps,) if metadata.encoding == "frames" else ()
+
+    def images(count: int, split: str) -> Array:
+        # Nobody knows what a foreign network's inputs look like: half of them on, the same ones every time.
+        rng = np.random.default_rng(0 if split == "test" else 1)
+        draw = rng.random((*leading, count, *shape), dtype=np.float32)
+        return draw if metadata.mean is not None else (draw < 0.5).astype(np.float32)
+
+    return Source(graph, metadata, images)
+
+
+class _Reader:
+    """The first images of a data set's parts, read once each."""
+
+    def __init__(self, name: str, data: str | Path | None, shape: tuple[int, ...], classes: tuple[str, ...]) -> None:
+        self.name, self.data, self.shape, self.classes = name, data, shape, classes
+        self._read: dict[tuple[int, str], tuple[Array, Array]] = {}
+
+    def images(self, count: int, split: str) -> Array:
+        return self._part(count, split)[0]
+
+    def labels(self, count: int, split: str) -> Array:
+        return self._part(count, split)[1]
+
+    def _part(self, count: int, split: str) -> tuple[Array, Array]:
+        if (count, split) not in self._read:
+            channels, height, width = self.shape
+            found = load_split(self.name, split, self.data, (channels, height, width), count)
+            if found.classes != self.classes:
+                raise RunError(f"{self.data}: other classes than the run was trained on; name its data with --data DIR")
+            self._read[count, split] = found.pixels(), found.labels
+        return self._read[count, split]
