@@ -175,7 +175,7 @@ def _divergence(
 
 
 def _each_sample(different: Array) -> Array:
-    return different.reshape(*different.shape[:2], -1).any(2)
+    return np.asarray(different.reshape(*different.shape[:2], -1).any(2))
 
 
 def _comparable(name: str, reference: Trace, outputs: Array | None, spikes: Mapping[str, Array]) -> None:

@@ -97,6 +97,8 @@ def fill_types(graph: nir.NIRGraph) -> None:
         if step.name in graph.nodes:
             node = graph.nodes[step.name]
             node.input_type, node.output_type = {"input": np.array(step.in_shape)}, {"output": np.array(step.shape)}
+            if getattr(node, "input_shape", ...) is None:  # of a convolution
+                node.input_shape = step.in_shape[1] if len(step.in_shape) == 2 else step.in_shape[1:]
 
 
 def _flatten(graph: nir.NIRGraph) -> tuple[Nodes, list[Edge]]:

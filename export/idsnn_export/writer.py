@@ -7,6 +7,7 @@ random and only cost time.
 
 from __future__ import annotations
 
+import copy
 import io
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import h5py
 import nir
 import numpy as np
 
+from idsnn_deploy.errors import GraphError
 from idsnn_deploy.files import write_bytes
 
-from .plan import plan
+from .plan import fill_types
 
 COMPRESS_BELOW = 4 << 20  # bytes of weights
 CHUNK = 1 << 20  # bytes
@@ -34,7 +36,10 @@ def write_nir(path: str | Path, graph: nir.NIRGraph) -> None:
 
 def nir_bytes(graph: nir.NIRGraph) -> bytes:
     """The file that `write_nir` writes."""
-    plan(graph)
+    graph = nir.NIRGraph(
+        {k: copy.copy(n) for k, n in graph.nodes.items()}, graph.edges, graph.metadata, type_check=False
+    )
+    fill_types(graph)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=("v110", "v110")) as file:  # compact indexes; read by HDF5 1.10 and later
         file.create_dataset("version", data=nir.version, dtype=h5py.string_dtype(), track_times=False)
@@ -49,7 +54,9 @@ def _write(group: h5py.Group, fields: dict[str, Any]) -> None:
                 _write(group.create_group(name), value)
         elif isinstance(value, str):
             group.create_dataset(name, data=value, dtype=h5py.string_dtype(), track_times=False)
-        elif value is not None:  # an open type is left out, which is how nir.read understands it
+        elif value is None:
+            raise GraphError(f"{group.name}: `{name}` is open; nir.read needs it")
+        else:
             group.create_dataset(name, data=value, track_times=False, **_storage(np.asarray(value)))
 
 
