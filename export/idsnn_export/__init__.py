@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from .from_torch import to_nir as to_nir
     from .interpreter import interpret as interpret
     from .lowering import to_onnx as to_onnx
-    from .read_nir import read_nir as read_nir
+    from .reader import read_nir as read_nir
     from .writer import write_nir as write_nir
 
 _HOME = {
     "ExportConfig": "config",
     "export_bundle": "bundle",
     "interpret": "interpreter",
-    "read_nir": "read_nir",
+    "read_nir": "reader",
     "to_nir": "from_torch",
     "to_onnx": "lowering",
     "write_nir": "writer",
 }
-__all__ = [  # noqa: F822, loaded by __getattr__
+__all__ = [
     "ExportConfig",
     "export_bundle",
     "interpret",

@@ -32,7 +32,7 @@ from .lowering import to_onnx
 from .onnx_run import OnnxNetwork
 from .parity import combined, exact_gate, float_gate
 from .plan import plan
-from .read_nir import read_nir
+from .reader import read_nir
 from .source import Source, gate_samples, open_source
 from .writer import write_nir
 

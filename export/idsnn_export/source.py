@@ -17,7 +17,7 @@ from idsnn_deploy.errors import RunError, UsageError
 from .config import ExportConfig
 from .metadata import Metadata, read_metadata, write_metadata
 from .plan import plan
-from .read_nir import read_nir
+from .reader import read_nir
 from .timing import DEFAULT_DT
 
 if TYPE_CHECKING:
