@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # The parity gates take as many samples as this many multiply-accumulates allow, within bounds.
-GATE_MACS, FEWEST, MOST = 2e10, 8, 1000
+GATE_MACS, FEWEST, MOST = 8e9, 8, 1000
 
 
 class Torch(NamedTuple):
