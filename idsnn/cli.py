@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    require_extra(PROG, "train", "tyro", "torch", "lightning", "snntorch", "safetensors", "rich", "matplotlib")
+    require_extra(PROG, "train", "tyro", "torch", "lightning_fabric", "snntorch", "safetensors", "rich", "matplotlib")
     start = _start(arguments)
     flags = _parse(arguments, start)
     config = TrainConfig(**{field.name: getattr(flags, field.name) for field in fields(TrainConfig)})

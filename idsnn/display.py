@@ -23,15 +23,10 @@ class Display:
     @contextmanager
     def phase(self, name: str, total: int, done: int) -> Iterator[None]:
         """A bar of `total` steps while the block runs."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-        )
-        with Progress(
-            *columns, TimeRemainingColumn(), console=self.console, disable=not self.console.is_terminal, transient=True
-        ) as bar:
+        text = TextColumn("{task.fields[text]}")
+        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), text, TimeRemainingColumn())
+        disable = not self.console.is_terminal
+        with Progress(*columns, console=self.console, disable=disable, transient=True) as bar:
             self._progress = bar
             self._task = bar.add_task(name, total=total, completed=done, text="")
             yield

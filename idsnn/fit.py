@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from idsnn_deploy.errors import DivergedError, RunError
@@ -150,7 +150,7 @@ class Fitter:
                 speed = seen * fabric.world_size / (now - begun)
                 self.display.step(epoch * steps + step + 1, losses[step].item(), hits.item() / seen, fires, speed)
         self._check(losses, epoch, epochs, state)
-        means = fabric.all_reduce(torch.stack([losses.mean(), hits / seen]), reduce_op="mean")
+        means = _reduce(fabric, torch.stack([losses.mean(), hits / seen]), "mean")
         return {
             "phase": state.phase,
             "epoch": epoch + 1,
@@ -166,7 +166,9 @@ class Fitter:
             step = int(wrong[0])
             lr = learning_rate(self.config, epoch + step / len(self.loader), epochs)
             last = (
-                f"the last finite checkpoint is after epoch {state.epoch}" if state.epoch else "no epoch was finished"
+                f"the last finite checkpoint is that of epoch {state.epoch}"
+                if state.epoch
+                else "there is no checkpoint"
             )
             raise DivergedError(
                 f"{state.phase}, epoch {epoch + 1}, step {step + 1}: the loss is {float(losses[step])} "
@@ -189,7 +191,7 @@ class Fitter:
 
 @torch.no_grad()
 def assess(network: nn.Module, images: Images, fabric: Fabric) -> tuple[float, FiringRates | None]:
-    """Accuracy on `images`, shared out among the processes, and the firing rates of a spiking network (this process's)."""
+    """Accuracy on `images`, shared out among the processes, and a spiking network's firing rates (in this process)."""
     network.eval()
     rates = FiringRates(network) if isinstance(network, SpikingResNet) else None
     mine = torch.arange(fabric.global_rank, len(images), fabric.world_size, device=fabric.device)
@@ -197,7 +199,13 @@ def assess(network: nn.Module, images: Images, fabric: Fabric) -> tuple[float, F
     with rates or nullcontext(), fabric.autocast():
         for index in mine.split(_EVAL_BATCH):
             hits += (network(images.batch(index)).argmax(1) == images.labels[index]).sum()
-    return float(fabric.all_reduce(hits, reduce_op="sum")) / len(images), rates
+    return float(_reduce(fabric, hits, "sum")) / len(images), rates
+
+
+def _reduce(fabric: Fabric, value: Tensor, how: str) -> Tensor:
+    reduced = fabric.all_reduce(value, reduce_op=how)
+    assert isinstance(reduced, Tensor)
+    return reduced
 
 
 def _groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
@@ -217,5 +225,5 @@ def _own_statistics(fabric: Fabric) -> bool:
 def _average_statistics(network: nn.Module, fabric: Fabric) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
-            module.running_mean.copy_(fabric.all_reduce(module.running_mean, reduce_op="mean"))
-            module.running_var.copy_(fabric.all_reduce(module.running_var, reduce_op="mean"))
+            module.running_mean.copy_(_reduce(fabric, module.running_mean, "mean"))
+            module.running_var.copy_(_reduce(fabric, module.running_var, "mean"))

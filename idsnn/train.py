@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -276,7 +276,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 def versions() -> dict[str, str]:
     """What this was trained with."""
-    packages = {name: version(name) for name in ("idsnn", "torch", "snntorch", "lightning", "numpy")}
+    packages = {name: version(name) for name in ("idsnn", "torch", "snntorch", "lightning-fabric", "numpy")}
     return {"python": platform.python_version(), **packages}
 
 
