@@ -55,8 +55,8 @@ class Net:
         pooled = self.spikes3.mean(axis=(3, 4))
         return {
             "step_logits": self.logits,
-            "sum.stem": self.image.sum(axis=1),
-            "nnz.stem": (self.image != 0).sum(axis=1),
+            "sum.stem": T * self.image.sum(axis=1),
+            "nnz.stem": T * (self.image != 0).sum(axis=1),
             "spikes.lif1": self.spikes1.sum(axis=(2, 3, 4)),
             "raster.lif1": self.spikes1.reshape(N, T, -1),
             "sum.conv": self.spikes1.sum(axis=(1, 2)),

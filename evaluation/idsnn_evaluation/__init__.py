@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .energy import estimate as estimate
     from .evaluator import evaluate as evaluate
-    from .html import render_html as render_html
+    from .page import render_html as render_html
     from .platforms import Platform as Platform
     from .platforms import read_platforms as read_platforms
     from .report import Report as Report
@@ -24,7 +24,7 @@ _HOME = {
     "estimate": "energy",
     "evaluate": "evaluator",
     "read_platforms": "platforms",
-    "render_html": "html",
+    "render_html": "page",
 }
 __all__ = list(_HOME)
 

@@ -156,7 +156,8 @@ def verdict(totals: Counts, bits: int, rate: str, synapse: str, known: Mapping[s
     least, most = known["break_even_synapse"].value
     found = (
         f"The mean spike rate of {totals['firing_rate']:.1%} is {rate} the published break-even of {low:.1%} to "
-        f"{high:.1%} and {totals['spikes_per_synapse']:.2f} spikes per synapse are {synapse} its {least} to {most}"
+        f"{high:.1%} and {totals['spikes_per_synapse']:.2f} spikes per synapse are {synapse} the published "
+        f"{least} to {most}"
     )
     outcome = {
         ("below", "below"): f"on neuromorphic hardware this network should need less energy than an ANN of {bits} bits",

@@ -23,7 +23,7 @@ from .keys import ADDED
 from .platforms import Platform
 from .probe import VARIANTS, Probe
 from .report import Example, Report
-from .rows import Number, input_rate, layer_counts, ratios, run_once
+from .rows import Number, input_rate, layer_counts, ratios
 from .scores import Scores, accuracy
 from .table import head
 from .tally import NeuronTally, SynapseTally, Tally
@@ -160,10 +160,10 @@ def _report(
     platforms: Sequence[Platform],
 ) -> Report:
     manifest, samples, steps = bundle.manifest, len(scores), bundle.manifest.timesteps
-    once, last = run_once(probe.entries, manifest.encoding == "static"), head(probe.entries)
-    counts = [layer_counts(tally, samples, steps, once, last) for tally in tallies]
+    last = head(probe.entries)
+    counts = [layer_counts(tally, samples, steps, probe.still, last) for tally in tallies]
     split: dict[str, Number] = {key: sum(row[key] for row in counts) for key in ADDED}
-    spiking = [dense(t.layer) if isinstance(t, SynapseTally) and not t.graded else 0 for t in tallies]
+    spiking = [dense(t.layer) if isinstance(t, SynapseTally) and not t.analog else 0 for t in tallies]
     layers = []
     for tally, row, macs in zip(tallies, counts, spiking, strict=True):
         extra = ratios(row, samples, steps, macs)
@@ -196,7 +196,7 @@ def _about(tally: Tally, samples: int, last: object) -> dict[str, Any]:
     if isinstance(tally, NeuronTally):
         rates = tally.spikes / (tally.layer.size * samples)
         return {**about, "role": "neurons", "shape": list(tally.layer.shape), "firing_rate_by_step": rates.tolist()}
-    role = "head" if tally.layer is last else "stem" if tally.graded else "hidden"
+    role = "head" if tally.layer is last else "stem" if tally.layer.reads_input else "hidden"
     return {**about, "role": role, "shape": list(tally.layer.out_shape)}
 
 
@@ -221,6 +221,7 @@ def _provenance(bundle: Bundle, samples: int) -> dict[str, Any]:
         "samples": samples,
         "timesteps": manifest.timesteps,
         "encoding": manifest.encoding,
+        "classes": manifest.labels,
         "readout": "mean of the logits over steps",
         "estimator": ESTIMATOR,
         "version": version("idsnn"),

@@ -11,7 +11,7 @@ from idsnn_deploy.errors import BundleError
 from idsnn_deploy.graph import Graph, Options
 from idsnn_deploy.manifest import Bundle
 
-from .table import Neurons, Synapses, read_table
+from .table import Neurons, Synapses, read_table, still
 from .tally import Arrays, NeuronTally, SynapseTally, Tally
 
 VARIANTS = {"fp32": "model.probe.onnx", "int8": "model.int8.probe.onnx"}
@@ -21,7 +21,7 @@ class Probe:
     """A network that counts: images in, logits and the sums of DESIGN's probe graph out.
 
     Attributes:
-        entries: the layer table.
+        entries: the layer table; `still` what in it is the same at every step.
         axis: where samples lie in the input: 0 for images `(N, ...)`, 1 for frames `(T, N, ...)`.
         fixed: the batch that the graph was exported for, or None.
     """
@@ -31,6 +31,8 @@ class Probe:
         self.entries = read_table(manifest.layers, str(bundle.folder / "manifest.json"))
         if not any(isinstance(entry, Synapses) for entry in self.entries):
             raise BundleError(f"{bundle.folder}: its layer table names no synaptic layer, so there is nothing to count")
+        self.still = still(self.entries, manifest.encoding == "static")
+        self.timesteps = manifest.timesteps
         self.axis = int(manifest.encoding == "frames")
         self.input = "input" if self.axis else "image"
         self.graph = Graph(bundle, VARIANTS[variant], options or Options())
@@ -41,13 +43,18 @@ class Probe:
                 "step_logits": (manifest.timesteps, None, len(manifest.labels)),
                 **{name: shape for e in self.entries for name, shape in self._promised(e, manifest.timesteps).items()},
             },
+            more=True,
         )
         self.fixed = self.graph.inputs[self.input][self.axis]
 
     def tallies(self) -> list[Tally]:
         """Fresh accumulators, one an entry."""
-        steps = self.graph.outputs["step_logits"][0]
-        return [SynapseTally(e) if isinstance(e, Synapses) else NeuronTally(e, int(steps or 0)) for e in self.entries]
+        return [
+            SynapseTally(entry, entry.name in self.still)
+            if isinstance(entry, Synapses)
+            else NeuronTally(entry, self.timesteps)
+            for entry in self.entries
+        ]
 
     def counting(self, tallies: Sequence[Tally]) -> list[str]:
         """The outputs that the tallies take, with the logits of each step."""

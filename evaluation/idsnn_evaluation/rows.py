@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 
 from .counts import dense, nominal
 from .keys import ADDED
-from .table import INPUT, Entry, Pool, Synapses
+from .table import Entry, Pool, Synapses
 from .tally import NeuronTally, SynapseTally, Tally
 
 Number = int | float
 
 
 def layer_counts(
-    tally: Tally, samples: int, timesteps: int, once: frozenset[str], head: Synapses | None
+    tally: Tally, samples: int, timesteps: int, still: frozenset[str], head: Synapses | None
 ) -> dict[str, Number]:
-    """One layer's counts over `samples`, every key of `ADDED`; `once` names the layers that run once, not T times."""
+    """One layer's counts over `samples`, every key of `ADDED`; `still` names what is the same at every step."""
     own = (
-        _synaptic(tally, samples, timesteps, once, tally.layer is head)
+        _synaptic(tally, samples, timesteps, tally.layer is head)
         if isinstance(tally, SynapseTally)
         else _neuronal(tally, samples, timesteps)
     )
-    steps = 1 if tally.layer.name in once or _all_in(tally.layer.sources, once) else timesteps
-    arriving = _arriving(tally.layer)
+    steps = 1 if still.issuperset(tally.layer.sources) else timesteps
     own["pool_adds"] = sum(pool.adds for pool in tally.layer.pools) * steps * samples
-    own["residual_adds"] = (len(tally.layer.sources) - 1) * arriving * steps * samples
+    own["residual_adds"] = (len(tally.layer.sources) - 1) * _arriving(tally.layer) * steps * samples
     return {key: own.get(key, 0) for key in ADDED}
-
-
-def run_once(entries: Sequence[Entry], static: bool) -> frozenset[str]:
-    """Names of the synaptic layers that see nothing but a static image: one pass serves every step."""
-    if not static:
-        return frozenset()
-    return frozenset({INPUT, *(e.name for e in entries if isinstance(e, Synapses) and set(e.sources) == {INPUT})})
 
 
 def ratios(counts: Mapping[str, Number], samples: int, timesteps: int, spiking_macs: int) -> dict[str, float | None]:
@@ -61,29 +53,29 @@ def input_rate(tally: SynapseTally, samples: int, timesteps: int) -> float | Non
     return None if tally.layer.reads_input else tally.values / (tally.layer.inputs * timesteps * samples)
 
 
-def _synaptic(
-    tally: SynapseTally, samples: int, timesteps: int, once: frozenset[str], is_head: bool
-) -> dict[str, Number]:
-    layer = tally.layer
-    full, steps = dense(layer), 1 if layer.name in once else timesteps
-    repeats = timesteps // steps
-    macs = full * steps * samples if tally.graded else 0
-    acs = 0 if tally.graded else tally.acs
+def _synaptic(tally: SynapseTally, samples: int, timesteps: int, is_head: bool) -> dict[str, Number]:
+    layer, full = tally.layer, dense(tally.layer)
+    # The probe gives a still input at every step; the graph runs its layers once.
+    repeats = timesteps if tally.still else 1
+    steps = timesteps // repeats
+    macs = full * steps * samples if tally.analog else 0
+    acs = 0 if tally.analog else tally.acs // repeats
+    effective_acs, effective_macs = tally.effective_acs // repeats, tally.effective_macs // repeats
     return {
         "conv_acs": 0 if is_head else acs,
         "head_acs": acs if is_head else 0,
         "stem_macs": macs,
         "stem_macs_each_step": macs * repeats,
-        "effective_acs": tally.effective_acs,
-        "effective_macs": tally.effective_macs,
-        "effective_macs_each_step": tally.effective_macs * repeats,
+        "effective_acs": effective_acs,
+        "effective_macs": effective_macs,
+        "effective_macs_each_step": tally.effective_macs,
         "dense": full * steps * samples,
         "dense_each_step": full * timesteps * samples,
-        "synops_total": tally.effective_acs + tally.effective_macs,
+        "synops_total": effective_acs + effective_macs,
         "ann_macs": full * samples,
         "nominal_macs": nominal(layer) * samples,
-        "rate_acs": 0 if is_head or tally.graded else tally.values / layer.inputs * nominal(layer),
-        "events": 0 if tally.graded else tally.events,
+        "rate_acs": 0 if is_head or tally.analog else tally.values / repeats / layer.inputs * nominal(layer),
+        "events": 0 if tally.analog else tally.events // repeats,
         "bias_adds": layer.bias * layer.outputs * steps * samples,
     }
 
@@ -105,10 +97,6 @@ def _arriving(entry: Entry) -> int:
     if pools:
         return prod(pools[0].in_shape)
     return entry.inputs if isinstance(entry, Synapses) else entry.size
-
-
-def _all_in(sources: tuple[str, ...], once: frozenset[str]) -> bool:
-    return bool(sources) and set(sources) <= once
 
 
 def _divide(a: Number, b: Number) -> float | None:

@@ -123,6 +123,15 @@ def head(entries: Sequence[Entry]) -> Synapses | None:
     return last if isinstance(last, Synapses) else None
 
 
+def still(entries: Sequence[Entry], static: bool) -> frozenset[str]:
+    """Names whose values are the same at every step: a static image and the synaptic layers that see nothing else."""
+    found = {INPUT} if static else set()
+    for entry in entries:
+        if isinstance(entry, Synapses) and found.issuperset(entry.sources):
+            found.add(entry.name)
+    return frozenset(found)
+
+
 def _shape(values: Any) -> Shape:
     return tuple(int(value) for value in values)
 

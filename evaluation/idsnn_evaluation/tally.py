@@ -1,8 +1,9 @@
 """What is added up over a split: one accumulator a layer, int64, whatever the batches.
 
-stem     reads the network's input              MACs, dense and on non-zero values
-hidden   reads spikes, or sums and pools of spikes        ACs; a value of 2 is two spikes
-head     makes the logits                       ACs before the pool, and NeuroBench's MACs on the pooled values
+What arrives at a synaptic layer decides how it is counted:
+
+    analog   a normalized image, scaled spikes                MACs, dense and on non-zero values
+    spikes   spikes, sums and pools of spikes, event frames   ACs; a value of 2 is two spikes, a pool's count before it
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ class SynapseTally:
         acs: accumulates by decomposition: every spike that arrives, times the weights it meets.
         effective_acs, effective_macs: NeuroBench's, its rule (AC where every value is 0 or 1) applied to each sample.
         events: spikes that arrived; `values`: the inputs added up, pooled ones as they are.
-        graded: whether some input was no spike, sum of spikes or pool of spikes.
+        analog: whether some input was no spike, sum of spikes or pool of spikes; then `acs` and `events` mean nothing.
     """
 
-    def __init__(self, layer: Synapses) -> None:
+    def __init__(self, layer: Synapses, still: bool = False) -> None:
         self.layer = layer
+        self.still = still  # the input is the same at every step, and the probe gives it T times
         self.fan = fan_out(layer)
         self.acs = self.effective_acs = self.effective_macs = self.events = 0
         self.values = 0.0
-        self.graded = layer.reads_input
+        self.analog = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -54,8 +56,9 @@ class SynapseTally:
         self.effective_macs += int(effective[~binary].sum())
         self.values += float(sums.sum())
         spikes = sums * self.layer.divisor
-        self.graded |= not is_whole(spikes) or bool((spikes < 0).any())
-        if self.graded:
+        # T times a still pixel may be whole by chance; only 0 and 1 are spikes there.
+        self.analog |= not (binary.all() if self.still else is_whole(spikes)) or bool((spikes < 0).any())
+        if self.analog:
             return np.zeros(len(sums), dtype=np.int64)
         whole = integers(spikes, self.outputs[0])
         acs = operations(whole, self.fan)

@@ -1,0 +1,115 @@
+"""The images that a bundle is evaluated on, read a batch at a time and checked against what the bundle takes.
+
+| data set | is |
+|---|---|
+| a name of `idsnn_deploy.datasets` | its test images; those of `folder` are decoded as they are needed |
+| npz | `--data FILE.npz` with `labels` (N,) and `images` (N, ...), or `input` (T, N, ...) where it varies in time |
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from idsnn_deploy.datasets import Split, folder_files, load_split
+from idsnn_deploy.errors import DataError, UsageError
+from idsnn_deploy.manifest import Manifest
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled images: `images` may be sliced, `name` and `split` say what they are."""
+
+    name: str
+    split: str
+    images: Any
+    labels: Array
+
+
+class Pixels:
+    """A split's images in 0..1, converted a slice at a time."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: slice) -> Array:
+        return self._split.pixels(index)
+
+
+def open_source(
+    manifest: Manifest, name: str | None, split: str, data: str | os.PathLike[str] | None, limit: int | None
+) -> Source:
+    """Returns the images to evaluate on; `name` None takes the data set that the bundle was trained on.
+
+    Raises:
+        UsageError: no data set is known, or `folder` and `npz` without `data`.
+        DataError: files that are missing, or classes or shapes that are not the bundle's.
+    """
+    chosen = name or manifest.dataset
+    if chosen is None:
+        raise UsageError("the bundle does not say what it was trained on; name a data set with --dataset")
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}: give at least 1 image")
+    if chosen == "npz":
+        return _from_arrays(data, split, limit, manifest)
+    if manifest.encoding == "frames":
+        raise UsageError(f"--dataset {chosen}: the bundle takes input that varies in time; pass --dataset npz")
+    if chosen == "folder" and data is not None:
+        files, labels, classes = folder_files(data, split, limit)
+        _check_classes(chosen, classes, manifest)
+        return Source(chosen, split, files, labels)
+    found = load_split(chosen, split, data, None, limit)
+    _check_classes(chosen, found.classes, manifest)
+    if list(found.shape) != manifest.input_shape:
+        raise DataError(
+            f"{chosen}: images of {_words(found.shape)} where the bundle takes {_words(manifest.input_shape)}"
+        )
+    return Source(chosen, split, Pixels(found), found.labels)
+
+
+def _from_arrays(path: str | os.PathLike[str] | None, split: str, limit: int | None, manifest: Manifest) -> Source:
+    if path is None:
+        raise UsageError("--dataset npz needs --data FILE.npz with `images` or `input`, and `labels`")
+    frames = manifest.encoding == "frames"
+    key = "input" if frames else "images"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x, labels = arrays[key], arrays["labels"]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as cause:
+        raise DataError(f"{path}: no .npz file with `{key}` and `labels` ({cause})") from cause
+    shape = x.shape[1 + frames :]
+    if list(shape) != manifest.input_shape or (frames and x.shape[0] != manifest.timesteps):
+        wanted = ", ".join([*([str(manifest.timesteps)] * frames), "N", *map(str, manifest.input_shape)])
+        raise DataError(f"{path}: `{key}` has the shape {x.shape} where the bundle takes ({wanted})")
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"{path}: `{key}` is {x.dtype}, not numbers")
+    bounds = (0.0, 1.0) if manifest.mean is not None else (-np.inf, np.inf)
+    if x.size and not (np.isfinite(x).all() and x.min() >= bounds[0] and x.max() <= bounds[1]):
+        raise DataError(f"{path}: `{key}` must be finite{' and in 0..1' if manifest.mean is not None else ''}")
+    part = slice(limit)
+    x = x[:, part] if frames else x[part]
+    return Source(Path(path).stem, split, x.astype(np.float32), labels[part])
+
+
+def _check_classes(name: str, classes: tuple[str, ...], manifest: Manifest) -> None:
+    if list(classes) == manifest.labels:
+        return
+    odd = sorted(set(classes) ^ set(manifest.labels))[:5] or ["the same ones in another order"]
+    raise DataError(
+        f"{name}: {len(classes)} classes that are not the bundle's {len(manifest.labels)} ({', '.join(odd)}); "
+        f"evaluate on the data it was trained for"
+    )
+
+
+def _words(shape: Any) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,125 @@
+"""What `idsnn-evaluate` does once its flags are read: evaluate, write the report, show it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from idsnn_deploy.errors import UsageError
+from idsnn_deploy.files import refuse_existing, replacing_folder, write_json
+from idsnn_deploy.manifest import Bundle, read_bundle, write_manifest
+
+from .compare import comparison, short_names
+from .data import open_source
+from .evaluator import evaluate
+from .figures import write_figures
+from .measure import measure
+from .page import render_comparison, render_html
+from .platforms import Platform, read_platforms
+from .probe import VARIANTS
+from .report import Report
+from .terminal import compared, show
+
+JSON, HTML = "report.json", "report.html"
+
+
+def run_each(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Evaluates each bundle into its own report folder; returns what the report.json files hold."""
+    variant = given.variant or "fp32"
+    outs = [given.out or _beside(bundle, variant) for bundle in given.bundle]
+    if len(set(outs)) < len(outs):
+        raise UsageError("two of the bundles lie in one folder and would share a report; evaluate them one by one")
+    for out in outs:
+        refuse_existing(out, given.force)
+    platforms = _platforms(given)
+    found = []
+    for folder, out in zip(given.bundle, outs, strict=True):
+        bundle = read_bundle(folder)
+        report = _evaluated(bundle, variant, given, platforms)
+        body = report.to_dict()
+        with replacing_folder(out, given.force) as beside:
+            write_json(beside / JSON, body)
+            (beside / HTML).write_text(render_html(report), encoding="utf-8")
+            write_figures(body, beside / "figures")
+        if given.write:
+            _write_margin(bundle, report)
+        if not given.json:
+            console = Console()
+            show(body, console, given.early_exit)
+            console.print(f"report: {out / HTML}", highlight=False, soft_wrap=True)
+        found.append(body)
+    return found
+
+
+def run_compare(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Evaluates every bundle, and every variant of it, into one report; returns one object that holds them all."""
+    out = given.out or _beside(given.bundle[0], "comparison")
+    refuse_existing(out, given.force)
+    platforms, paths, reports = _platforms(given), [], []
+    for folder in given.bundle:
+        bundle = read_bundle(folder)
+        there = [variant for variant, file in VARIANTS.items() if bundle.has(file)] or ["fp32"]
+        for variant in [given.variant] if given.variant else there:
+            paths.append(folder.resolve().as_posix())
+            reports.append(_evaluated(bundle, variant, given, platforms).to_dict())
+    rows = comparison(reports, short_names(paths, [report["provenance"]["variant"] for report in reports]))
+    body = {"format_version": reports[0]["format_version"], "comparison": rows, "reports": reports}
+    with replacing_folder(out, given.force) as beside:
+        write_json(beside / JSON, body)
+        (beside / HTML).write_text(render_comparison(rows, reports), encoding="utf-8")
+    if not given.json:
+        console = Console()
+        compared(rows, console)
+        console.print(f"report: {out / HTML}", highlight=False, soft_wrap=True)
+    return [body]
+
+
+def _evaluated(bundle: Bundle, variant: str, given: argparse.Namespace, platforms: tuple[Platform, ...]) -> Report:
+    source = open_source(bundle.manifest, given.dataset, given.split, given.data, given.limit)
+    report = evaluate(
+        bundle,
+        source.images,
+        source.labels,
+        variant=variant,
+        batch_size=given.batch_size,
+        threads=given.threads,
+        split=source.split if given.limit is None else f"{source.split} (limited)",
+        dataset=source.name,
+        platforms=platforms,
+        progress=_progress,
+    )
+    return replace(report, measured=measure(bundle, variant, given.threads))
+
+
+def _platforms(given: argparse.Namespace) -> tuple[Platform, ...]:
+    return () if given.platform is None else read_platforms(given.platform)
+
+
+def _beside(bundle: Path, variant: str) -> Path:
+    names = {"fp32": "report", "int8": "report-int8"}
+    return bundle.resolve().parent / names.get(variant, variant)
+
+
+def _write_margin(bundle: Bundle, report: Report) -> None:
+    """Puts the margin and how it was chosen into the manifest, atomically and with a new digest."""
+    if report.early_exit is None:
+        raise UsageError("--write: too few samples to choose a margin; evaluate more images")
+    found = {key: value for key, value in report.early_exit.items() if key != "curve"}
+    chosen_on = {key: report.provenance[key] for key in ("dataset", "split", "samples")}
+    # Read again: the bundle may have changed while its images were evaluated.
+    manifest = read_bundle(bundle.folder).manifest
+    write_manifest(bundle.folder, replace(manifest, early_exit={**found, **chosen_on}))
+
+
+def _progress(starts: Iterable[int]) -> Iterable[int]:
+    """Draws how many batches are done on standard error; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("counting spikes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield from bar.track(list(starts))

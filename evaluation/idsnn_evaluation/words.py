@@ -1,0 +1,90 @@
+"""Numbers and findings in words, the same in the terminal, the page and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Report = Mapping[str, Any]
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_ENERGIES = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
+
+
+def count(value: float | None) -> str:
+    """1234567 → "1.23 M"; "–" for None."""
+    if value is None:
+        return "–"
+    for size, prefix in _PREFIXES:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {prefix}" if abs(value) < 999.5 * size else f"{value / size:.0f} {prefix}"
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.1234 → "12.3 %"; "–" for None."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def joules(pj: float) -> str:
+    """Picojoules in the unit that suits: 1234567 → "1.23 µJ"."""
+    for size, unit in _ENERGIES:
+        if abs(pj) >= size:
+            return f"{pj / size:.3g} {unit}" if abs(pj) < 999.5 * size else f"{pj / size:.0f} {unit}"
+    return f"{pj:.3g} pJ"
+
+
+def energy(interval: Any) -> str:
+    """[least, most] in picojoules: "1.2 µJ", or "1.2 to 3.4 µJ" where they differ."""
+    low, high = (joules(value) for value in interval)
+    if low == high:
+        return low
+    (a, unit), (b, other) = low.split(), high.split()
+    return f"{a} to {b} {unit}" if unit == other else f"{low} to {high}"
+
+
+def times(ratio: float | None) -> str:
+    """How a cost compares: 0.5 → "2.0 times less", 3 → "3.0 times more"."""
+    if not ratio:
+        return "–"
+    word = "less" if ratio < 1 else "more"
+    return f"{max(ratio, 1 / ratio):.1f} times {word}"
+
+
+def subject(report: Report) -> str:
+    """What was measured: "digits, test split, 360 samples, T = 4, same image at every step, fp32"."""
+    about = report["provenance"]
+    encoding = {"static": "the same image at every step", "frames": "one frame a step"}[about["encoding"]]
+    return (
+        f"{about['dataset'] or 'unnamed data'}, {about['split']} split, {about['samples']:,} samples, "
+        f"T = {about['timesteps']}, {encoding}, {about['variant']}"
+    )
+
+
+def estimator(report: Report) -> str:
+    """Who counted: "idsnn_evaluation 0.1.0"."""
+    return f"{report['provenance']['estimator']} {report['provenance']['version']}"
+
+
+def row(report: Report, network: str, precision: str = "fp32") -> dict[str, Any] | None:
+    """A row of energy reading A, or None where the network is not known."""
+    rows = report["energy"]["arithmetic"]
+    return next((r for r in rows if r["network"] == network and r["precision"] == precision), None)
+
+
+def summary(report: Report) -> str:
+    """The report in two sentences."""
+    totals, about = report["totals"], report["provenance"]
+    right = f"{percent(report['accuracy']['top1'])} of {about['samples']:,} {about['split']} samples"
+    spiking, twin = row(report, "spiking network"), row(report, "same network as an ANN")
+    assert spiking
+    assert twin
+    own, other = spiking["pj"][0], twin["pj"][0]
+    acs = totals["conv_acs"] + totals["head_acs"]
+    rate = "no spiking neurons" if totals["firing_rate"] is None else f"{percent(totals['firing_rate'])} of neurons"
+    return (
+        f"The network classifies {right} correctly. At each of its {about['timesteps']} steps {rate} spike, which "
+        f"costs {count(acs)} accumulates and {count(totals['stem_macs'])} multiply-accumulates a sample, where the "
+        "same "
+        f"network as an ANN needs {count(totals['ann_macs'])} multiply-accumulates: by 45 nm fp32 arithmetic alone "
+        f"{times(own / other)} energy ({joules(own)} against {joules(other)})."
+    )
