@@ -96,8 +96,8 @@ def _load(data: bytes, where: str, options: Options) -> Any:
             raise UsageError(f"the installed onnxruntime has no {name}; it has {known}")
     settings = ort.SessionOptions()
     settings.log_severity_level = _ERRORS_ONLY
-    # Off: from its second run on, a session reuses a plan of its buffers that lets live values overlap in 1.17 and 1.18.
-    # The logits are wrong and nothing is said (microsoft/onnxruntime issues 18672, 27768). It costs 1 to 3 % of the time
+    # From its second run on, a session reuses a plan of its buffers that lets live values overlap in 1.17 and 1.18.
+    # The logits are wrong and nothing is said (microsoft/onnxruntime issues 18672, 27768). Off costs 1 to 3 % of time
     # (8 convolutions of 64 channels, T 4) and saves a third of the memory.
     settings.enable_mem_pattern = False
     settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, OPTIMIZATIONS[options.optimization])
