@@ -34,9 +34,9 @@ def layer_table(graph: nir.NIRGraph, dt: float | None = None) -> list[Entry]:
     `groups, in_shape, out_shape, bias` (whether it has one), `zero_weights` (how many are 0) and, where there are any,
     `nonzero` (I, kernel...): how many weights that read an input channel at a kernel position are not 0.
 
-    Spiking ("lif", "if", "cubalif", "threshold"): `shape`, `beta` and `theta` of v[t] = beta v[t-1] (1 - s[t-1]) + I[t],
-    s = v > theta (a number, a list with one a channel where they differ, None where they differ within a channel),
-    `raster`: the flat indices of the neurons in the probe's `raster.NAME`.
+    Spiking ("lif", "if", "cubalif", "threshold"): `shape`, `beta` and `theta` of v[t] = beta v[t-1] (1 - s[t-1]) +
+    I[t], s = v > theta (a number, a list with one a channel where they differ, None where they differ within a
+    channel), `raster`: the flat indices of the neurons in the probe's `raster.NAME`.
 
     Args:
         graph: one time step, as NIR means it.

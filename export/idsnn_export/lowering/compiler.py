@@ -85,6 +85,8 @@ def to_onnx(
     """
     if timesteps < 1:
         raise ValueError(f"timesteps = {timesteps}: a network runs at least 1 step")
+    if kind not in KINDS:
+        raise ValueError(f"kind = {kind!r}: one of {', '.join(KINDS)}")
     if batch != "dynamic" and (not isinstance(batch, int) or batch < 1):
         raise ValueError(f"batch = {batch!r}: 'dynamic' or a whole number above 0")
     plan = plan_of(graph)

@@ -1,0 +1,51 @@
+"""Running ONNX models in tests: onnxruntime, and onnx's own evaluator as a second opinion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run(model: onnx.ModelProto, **feeds: Any) -> Arrays:
+    """Every output by name, from onnxruntime; `image` or `input`, and states."""
+    opened = session(model)
+    names = [output.name for output in opened.get_outputs()]
+    values = opened.run(names, {name: np.asarray(value, np.float32) for name, value in feeds.items()})
+    return dict(zip(names, values, strict=True))
+
+
+def run_reference(model: onnx.ModelProto, **feeds: Any) -> Arrays:
+    """Every output by name, from onnx's evaluator in numpy."""
+    evaluator = ReferenceEvaluator(model)
+    values = evaluator.run(None, {name: np.asarray(value, np.float32) for name, value in feeds.items()})
+    return dict(zip(evaluator.output_names, values, strict=True))
+
+
+def stepped(model: onnx.ModelProto, name: str, frames: NDArray[Any]) -> NDArray[Any]:
+    """A step model's logits (T, N, ...), with its states handed back from zeros."""
+    opened, outputs = session(model), []
+    states = {
+        i.name: np.zeros((frames.shape[1], *i.shape[1:]), np.float32)
+        for i in opened.get_inputs()
+        if i.name.startswith("state.")
+    }
+    nexts = [state.replace("state.", "next.", 1) for state in states]
+    for frame in frames:
+        logits, *after = opened.run(["logits", *nexts], {name: np.asarray(frame, np.float32), **states})
+        states = dict(zip(states, after, strict=True))
+        outputs.append(logits)
+    return np.stack(outputs)
