@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.strategies import DDPStrategy
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -115,7 +115,7 @@ class Trainer:
         batches = max(1, len(data.train) // config.batch_size)
         source = config.teacher or f"{config.teacher_epochs or config.epochs} epochs"
         return {
-            "images": f"{len(data.train):,} to train on, {len(data.validation or ()):,} held out, {len(data.test):,} test",
+            "images": f"{len(data.train):,} to train, {len(data.validation or ()):,} held out, {len(data.test):,} to test",
             "classes, image": f"{len(data.train.classes)}, {'x'.join(map(str, data.train.shape))}",
             "teacher": f"ResNet-{config.teacher_depth}, {_size(teacher)}, {source}" if config.needs_teacher else "none",
             "student": f"Spiking ResNet-{config.depth}, {_size(student)}, {config.epochs} epochs, T {config.timesteps}",
@@ -128,7 +128,7 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Trains both networks, writes the folder and returns the summary."""
         if not self.resume:
-            self._write(lambda: (_clear(self.folder), write_json(self.folder / CONFIG, self.resolved)))
+            self._write(self._begin)
         device, data, config = self.fabric.device, self.data, self.config
         loader = Loader(
             data.on(data.train, device),
@@ -141,11 +141,15 @@ class Trainer:
         self.fitter = Fitter(config, self.fabric, loader, parts, self.display, self._checkpoint)
         teacher = self._teacher() if config.needs_teacher else None
         student = self._student(teacher)
-        summary = self._summary(student, teacher and assess(teacher, parts["test"], self.fabric)[0])
+        summary = self._summary(student, None if teacher is None else assess(teacher, parts["test"], self.fabric)[0])
         self._write(lambda: save_weights(student, self.folder / STUDENT))
         self._write(lambda: draw_curves(self.state.rows, self.folder / CURVES))
         self._write(lambda: write_json(self.folder / SUMMARY, summary))
         return summary
+
+    def _begin(self) -> None:
+        _clear(self.folder)
+        write_json(self.folder / CONFIG, self.resolved)
 
     def _teacher(self) -> ResNet:
         torch.manual_seed(self.config.seed)
@@ -157,7 +161,7 @@ class Trainer:
             load_weights(teacher, read_weights(path), path)
         if not path.exists():
             self._write(lambda: save_weights(teacher, path))
-        teacher.to(self.fabric.device, memory_format=torch.channels_last)
+        teacher.to(self.fabric.device).to(memory_format=torch.channels_last)
         return teacher.eval().requires_grad_(False)
 
     def _student(self, teacher: ResNet | None) -> SpikingResNet:
@@ -170,10 +174,10 @@ class Trainer:
             self._initialize(teacher, student)
         for layer in student.neurons().values():
             layer.kernel = self.kernel
-        distils = self.config.arm in ("kd", "idsnn")
-        self._fit(
-            student, self._soft_loss(teacher) if teacher is not None and distils else _label_loss, self.config.epochs
-        )
+        loss: Loss = _label_loss
+        if teacher is not None and self.config.arm in ("kd", "idsnn"):
+            loss = self._soft_loss(teacher)
+        self._fit(student, loss, self.config.epochs)
         return student
 
     def _fit(self, network: nn.Module, loss: Loss, epochs: int) -> None:
