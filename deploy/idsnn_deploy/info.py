@@ -45,8 +45,11 @@ def _normalization(mean: list[float], std: list[float]) -> str:
 
 
 def _pairs(table: dict[str, Any]) -> str:
-    plain = [f"{key} {value}" for key, value in table.items() if isinstance(value, (str, int, float))]
-    return ", ".join(plain) or "nothing recorded"
+    """A manifest's free table as words, the tables within it in parentheses."""
+    words = [
+        f"{key} ({_pairs(value)})" if isinstance(value, dict) else f"{key} {value}" for key, value in table.items()
+    ]
+    return ", ".join(words) or "nothing recorded"
 
 
 def info(folder: str | os.PathLike[str], as_json: bool, layers: bool, say: Callable[[Any], None]) -> int:

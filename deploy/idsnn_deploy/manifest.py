@@ -266,8 +266,12 @@ def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Manife
     """Signs the manifest, writes it into `folder` atomically and returns it.
 
     Written last, it makes a bundle of the files, which it must list already (see `listing`).
+
+    Raises:
+        BundleError: a manifest that `read_bundle` would refuse; nothing is written.
     """
     signed = manifest.signed()
+    parse_manifest(canonical_json(asdict(signed)), str(Path(folder) / MANIFEST))
     write_json(Path(folder) / MANIFEST, asdict(signed))
     return signed
 
