@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -43,6 +44,8 @@ class Flags(TrainConfig):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, 1 where training diverges, 2 for bad input, 130 for Ctrl-C."""
+    # Threads that wait for each other must not burn the cores that others on this machine compute on.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if argv is None else argv)
     return run_command(PROG, lambda: _run(arguments))
 

@@ -67,11 +67,24 @@ def _eager_forward(x: Tensor, v_out: Tensor, beta: Tensor, theta: Tensor) -> Non
         torch.gt(v_out[t], theta, out=x[t])
 
 
+def _eager_backward(ds: Tensor, s: Tensor, v: Tensor, dx: Tensor, beta: Tensor, theta: Tensor, a: float) -> None:
+    """The same numbers as `_backward` in eight passes a step and no allocation but one."""
+    if any(each.dtype != _wide(ds) for each in (ds, s, v)):
+        return _backward(ds, s, v, dx, beta, theta, a)
+    torch.sub(v, theta, out=dx)
+    torch.lt(dx.abs_(), a, out=dx)
+    dx.mul_(ds).div_(2 * a)
+    reset = torch.empty_like(dx[0])
+    for t in reversed(range(ds.shape[0] - 1)):
+        torch.mul(s[t], dx[t + 1], out=reset)
+        dx[t].add_(torch.sub(dx[t + 1], reset, out=reset).mul_(beta))
+
+
 def _wide(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-EAGER = Kernel(_eager_forward, _backward)
+EAGER = Kernel(_eager_forward, _eager_backward)
 
 
 def compiler_for(device: torch.device) -> str | None:

@@ -115,7 +115,7 @@ class Trainer:
         batches = max(1, len(data.train) // config.batch_size)
         source = config.teacher or f"{config.teacher_epochs or config.epochs} epochs"
         return {
-            "images": f"{len(data.train):,} to train, {len(data.validation or ()):,} held out, {len(data.test):,} to test",
+            "images": f"{len(data.train):,} to train, {len(data.validation or ()):,} held out, {len(data.test):,} test",
             "classes, image": f"{len(data.train.classes)}, {'x'.join(map(str, data.train.shape))}",
             "teacher": f"ResNet-{config.teacher_depth}, {_size(teacher)}, {source}" if config.needs_teacher else "none",
             "student": f"Spiking ResNet-{config.depth}, {_size(student)}, {config.epochs} epochs, T {config.timesteps}",
