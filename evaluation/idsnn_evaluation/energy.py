@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .platforms import Constant, Platform, Range, constants, platforms, without_figure
+from .words import percent
 
 Counts = Mapping[str, Any]
 PRECISIONS = {"fp32": 32, "int8": 8}  # bits of a weight
@@ -155,8 +156,8 @@ def verdict(totals: Counts, bits: int, rate: str, synapse: str, known: Mapping[s
     low, high = known["break_even_rate"].value
     least, most = known["break_even_synapse"].value
     found = (
-        f"The mean spike rate of {totals['firing_rate']:.1%} is {rate} the published break-even of {low:.1%} to "
-        f"{high:.1%} and {totals['spikes_per_synapse']:.2f} spikes per synapse are {synapse} the published "
+        f"The mean spike rate of {percent(totals['firing_rate'])} is {rate} the published break-even of "
+        f"{100 * low:.3g} to {percent(high)} and {totals['spikes_per_synapse']:.2f} spikes per synapse are {synapse} the published "
         f"{least} to {most}"
     )
     outcome = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +26,7 @@ def show(report: Report, console: Console, early_exit: bool = False) -> None:
 
 def compared(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Prints several networks side by side, a column each."""
-    table = Table(title="Side by side, per sample", title_justify="left")
+    table = Table(title="Side by side, per sample", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for row in rows:
         table.add_column(str(row["name"]), justify="right")
@@ -57,54 +58,45 @@ COMPARED = (
 
 
 def _layers(report: Report) -> Table:
-    table = Table(title="Layers, per sample over all steps", title_justify="left")
-    for name, justify in (("layer", "left"), ("", "left"), ("rate", "right"), ("spikes", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("accumulates", "MACs", "ANN MACs", "rate x MAC is"):
+    table = Table(title="Layers, per sample over all steps", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("layer", no_wrap=True)
+    for name in ("rate", "spikes", "operations", "as an ANN", "rate x MAC"):
         table.add_column(name, justify="right")
     for entry in report["layers"]:
-        over, neurons = entry["rate_overcount_percent"], entry["role"] == "neurons"
-        table.add_row(
-            entry["name"],
-            entry["role"],
-            percent(entry["firing_rate"]),
-            count(entry["spikes"]) if neurons else "",
-            "" if neurons else count(entry["conv_acs"] + entry["head_acs"]),
-            "" if neurons else count(entry["stem_macs"]),
-            "" if neurons else count(entry["ann_macs"]),
-            "" if over is None else f"{over:+.1f} %",
-            style="dim" if neurons else None,
-        )
-    totals = report["totals"]
+        table.add_row(*_figures(entry), style="dim" if entry["role"] == "neurons" else None)
     table.add_section()
-    table.add_row(
-        "total",
-        "",
-        percent(totals["firing_rate"]),
-        count(totals["spikes"]),
-        count(totals["conv_acs"] + totals["head_acs"]),
-        count(totals["stem_macs"]),
-        count(totals["ann_macs"]),
-        "" if totals["rate_overcount_percent"] is None else f"{totals['rate_overcount_percent']:+.1f} %",
-        style="bold",
-    )
+    table.add_row(*_figures({**report["totals"], "name": "total", "role": ""}), style="bold")
     return table
+
+
+def _figures(entry: Any) -> list[str]:
+    over = entry["rate_overcount_percent"]
+    acs, macs = entry["conv_acs"] + entry["head_acs"], entry["stem_macs"]
+    neurons = entry["role"] == "neurons"
+    return [
+        entry["name"],
+        percent(entry["firing_rate"]),
+        count(entry["spikes"]) if entry["spikes"] or neurons else "",
+        "" if neurons else f"{count(macs)} MAC" if macs and not acs else f"{count(acs)} AC",
+        "" if neurons else f"{count(entry['ann_macs'])} MAC",
+        "" if over is None else f"{over:+.1f} %",
+    ]
 
 
 def _energy(report: Report) -> Table:
     found = report["energy"]
-    table = Table(title="Energy a sample: three readings", title_justify="left")
+    table = Table(title="Energy a sample: three readings", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("reading", "network", "fp32", "int8"):
         table.add_column(name, justify="right" if name in ("fp32", "int8") else "left")
     for network in dict.fromkeys(row["network"] for row in found["arithmetic"]):
         pair = [row["pj"] for row in found["arithmetic"] if row["network"] == network]
-        table.add_row("A  45 nm arithmetic", network, *map(energy, pair))
+        table.add_row("A  45 nm", network.replace("same network as an ANN", "as an ANN"), *map(energy, pair))
     for tier in dict.fromkeys(row["tier"] for row in found["memory"]):
         pair = [row for row in found["memory"] if row["tier"] == tier]
-        table.add_row(f"B  with {tier}", "spiking network", *(energy(row["spiking_pj"]) for row in pair))
-        table.add_row("", "same network as an ANN", *(energy(row["ann_pj"]) for row in pair))
+        table.add_row(f"B  {tier}", "spiking network", *(energy(row["spiking_pj"]) for row in pair))
+        table.add_row("", "as an ANN", *(energy(row["ann_pj"]) for row in pair))
     matched = found["bit_matched"]
-    table.add_row(f"C  against {matched['bits']} bits", "spiking network", "", energy(matched["spiking_pj"]))
+    table.add_row(f"C  {matched['bits']} bits", "spiking network", "", energy(matched["spiking_pj"]))
     table.add_row("", f"ANN of {matched['bits']} bits", "", energy(matched["ann_pj"]))
     return table
 
@@ -134,7 +126,7 @@ def _early_exit(report: Report, console: Console) -> None:
         f"{report['provenance']['timesteps']}.",
         highlight=False,
     )
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for name in ("margin", "average steps", "accuracy"):
         table.add_column(name, justify="right")
     curve = found["curve"]

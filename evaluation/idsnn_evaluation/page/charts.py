@@ -90,7 +90,8 @@ def lines(curves: Sequence[Line], x_name: str, y_name: str, floor: float | None 
 
     Labels at the curves' ends are moved apart so that none covers another.
     """
-    width, height, left, right, top, bottom = 360, 210, 44, 74, 12, 38
+    width, height, left, top, bottom = 360, 210, 44, 12, 38
+    right = 74 if any(curve.label for curve in curves) else 12
     values = [y for curve in curves for y in curve.y]
     low, high = (min(values), max(values)) if floor is None else (floor, 1.0)
     low, high, ticks = _scale(low, high)
@@ -113,8 +114,11 @@ def lines(curves: Sequence[Line], x_name: str, y_name: str, floor: float | None 
     parts.append(
         f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{x_name}</text>'
     )
-    ends = apart([py(curve.y[-1]) for curve in curves], 13, top + 4, height - bottom)
-    for curve, end in zip(curves, ends, strict=True):
+    labelled = [curve for curve in curves if curve.label]
+    ends = dict(
+        zip(map(id, labelled), apart([py(curve.y[-1]) for curve in labelled], 13, height - bottom), strict=True)
+    )
+    for curve in curves:
         points = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
         dots = "".join(
             f'<circle cx="{px(x):.1f}" cy="{py(y):.1f}" r="2.6"/>' for x, y in zip(curve.x, curve.y, strict=True)
@@ -123,7 +127,7 @@ def lines(curves: Sequence[Line], x_name: str, y_name: str, floor: float | None 
         at = max(px(x) for x in curve.x)
         parts.append(
             f'<g class="{curve.kind}"><polyline points="{points}"/>{dots if len(curve.x) <= 24 else ""}'
-            f'<text class="end" x="{at + 7:.1f}" y="{end + 4:.1f}">{label}</text></g>'
+            f'<text class="end" x="{at + 7:.1f}" y="{ends.get(id(curve), 0) + 4:.1f}">{label}</text></g>'
         )
     box = f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(y_name)}"'
     return f'<svg class="chart" {box}>{"".join(parts)}</svg>'
@@ -159,8 +163,8 @@ def raster(layers: dict[str, Array]) -> str:
     )
 
 
-def apart(positions: Sequence[float], distance: float, low: float, high: float) -> list[float]:
-    """The positions moved as little as needed to lie `distance` apart within low..high, order kept."""
+def apart(positions: Sequence[float], distance: float, high: float) -> list[float]:
+    """The positions moved to lie at least `distance` apart and under `high`, order kept."""
     order = np.argsort(positions, kind="stable")
     placed = np.asarray(positions, dtype=float)[order]
     for i in range(1, len(placed)):
@@ -170,7 +174,7 @@ def apart(positions: Sequence[float], distance: float, low: float, high: float) 
         for i in range(len(placed) - 2, -1, -1):
             placed[i] = min(placed[i], placed[i + 1] - distance)
     result = np.empty(len(placed))
-    result[order] = np.maximum(placed, low) if len(placed) < 2 else placed
+    result[order] = placed
     return [float(value) for value in result]
 
 
@@ -193,7 +197,10 @@ def _scale(low: float, high: float) -> tuple[float, float, _Ticks]:
 def _steps(first: float, last: float, whole: bool) -> list[float]:
     if whole and last - first <= 8:
         return [float(x) for x in range(int(np.ceil(first)), int(last) + 1)]
-    return [float(round(x)) if whole else round(float(x), 2) for x in np.linspace(first, last, 5)]
+    step = next((s for s in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if (last - first) / s <= 6), (last - first) / 5)
+    step = max(step, 1) if whole else step
+    start = np.ceil(first / step) * step
+    return [round(float(x), 2) for x in np.arange(start, last + step / 100, step)] if step else [first]
 
 
 def _clipped(label: str, most: int = 11) -> str:
