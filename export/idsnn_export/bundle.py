@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +112,9 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
     return write_manifest(folder, manifest)
 
 
-def onnx_options(source: Source, config: ExportConfig) -> dict[str, Any]:
-    """What every graph of one export is compiled with."""
-    return {
-        "mean": source.metadata.mean,
-        "std": source.metadata.std,
-        "dt": source.metadata.dt,
-        "batch": config.fixed_batch or "dynamic",
-        "static": not source.frames,
-        "labels": source.metadata.labels,
-    }
-
-
 def _models(graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[str, onnx.ModelProto]:
     """The float32 models that were asked for, by file name."""
-    timesteps, options = source.metadata.timesteps, onnx_options(source, config)
+    timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch)
     return {
         name: to_onnx(graph, timesteps, kind=kind, **options)  # type: ignore[arg-type]
         for which, (kind, name) in FILES.items()
@@ -173,30 +161,28 @@ def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: Expor
         trained = source.torch.trained
         yield "torch", lambda images: run_model(trained, source.normalized(images).astype(np.float32), timesteps)
     if config.writes("onnx"):
-        options = onnx_options(source, config)
+        options = source.onnx_options(config.fixed_batch)
         traced = to_onnx(graph, timesteps, kind="trace", **options)
         yield "onnx", OnnxNetwork((folder / "model.onnx").read_bytes(), traced.SerializeToString())
 
 
 def _farthest(images: Array, found: Trace, best: tuple[Array, Trace] | None, axis: int) -> tuple[Array, Trace]:
     """The golden candidates so far: the samples with the largest margins of `best` and of `found`."""
-    if best is not None:
-        images = np.concatenate([best[0], images], axis)
-        found = _stacked(best[1], found)
-    keep = np.sort(np.argsort(-margins(found), kind="stable")[:SAMPLES])
-    return np.take(images, keep, axis), _stacked(found, None, keep)
+    parts = [found] if best is None else [best[1], found]
+    pictures = images if best is None else np.concatenate([best[0], images], axis)
+    margin = np.concatenate([margins(part) for part in parts])
+    keep = np.sort(np.argsort(-margin, kind="stable")[:SAMPLES])
 
+    def kept(values: Sequence[Array]) -> Array:
+        return np.concatenate(values, axis=1)[:, keep]
 
-def _stacked(a: Trace, b: Trace | None, keep: Any = slice(None)) -> Trace:
-    def join(x: Array, y: Array | None) -> Array:
-        return (x if y is None else np.concatenate([x, y], axis=1))[:, keep]
-
-    return Trace(
-        join(a.outputs, b and b.outputs),
-        {name: join(x, b and b.spikes[name]) for name, x in a.spikes.items()},
-        {name: join(x, b and b.membranes[name]) for name, x in a.membranes.items()},
-        a.thresholds,
+    chosen = Trace(
+        kept([part.outputs for part in parts]),
+        {name: kept([part.spikes[name] for part in parts]) for name in found.spikes},
+        {name: kept([part.membranes[name] for part in parts]) for name in found.membranes},
+        found.thresholds,
     )
+    return np.take(pictures, keep, axis), chosen
 
 
 def _macs(layers: list[dict[str, Any]]) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from idsnn_deploy.commands import require_extra, run_command
 from idsnn_deploy.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     require_extra(PROG, "export", "onnx", "nir", "h5py")
     if arguments.diff:
-        return _diff(*arguments.diff, as_json=arguments.json)
+        return _diff(Path(arguments.diff[0]), Path(arguments.diff[1]), arguments.json)
     if arguments.source is None:
         raise UsageError("name a run folder or a .nir file, or two artefacts with --diff A B")
     if arguments.lint:
@@ -59,14 +60,17 @@ def _export(arguments: argparse.Namespace) -> int:
     for name, entry in manifest.files.items():
         print(f"{folder / name!s:<{len(str(folder)) + 1 + width}}  {entry['bytes'] / 1024:>9,.1f} KiB")
     for gate, figures in manifest.parity.items():
-        print(f"parity, {gate}: " + ", ".join(f"{key} {_figure(value)}" for key, value in figures.items()))
+        print(
+            f"parity, {gate}: "
+            + ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in figures.items())
+        )
     return EXIT_OK
 
 
-def _diff(a: str, b: str, as_json: bool) -> int:
+def _diff(a: Path, b: Path, as_json: bool) -> int:
     from .compare import compare
 
-    found = compare(Path(a), Path(b))
+    found = compare(a, b)
     print(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
     return EXIT_OK if found.agree else EXIT_FAILED
 
@@ -86,8 +90,10 @@ def _lint(source: Path, target: str, as_json: bool) -> int:
     return EXIT_FAILED if findings else EXIT_OK
 
 
-def _figure(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _figure(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
 
 
 def _parser() -> argparse.ArgumentParser:

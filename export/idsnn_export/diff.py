@@ -90,7 +90,8 @@ def diff(names: tuple[str, str], reference: Trace, other: Trace, structure: Sequ
             structure.append(f"{name}: spikes of shapes {spikes.shape} and {other.spikes[name].shape}")
             del common[name]
     seen = replace(reference, spikes=common)
-    found = _by_count(seen, other) or divergences(seen, other.spikes, other.membranes)
+    counted = {name for name, spikes in common.items() if other.spikes[name].ndim < spikes.ndim}
+    found = _by_count(seen, other, counted) if counted else divergences(seen, other.spikes, other.membranes)
     flipped = [each.sample for each in found]
     if reference.outputs.shape != other.outputs.shape:
         structure.append(f"outputs of shapes {reference.outputs.shape} and {other.outputs.shape}")
@@ -115,11 +116,8 @@ def _first(found: Sequence[Divergence]) -> Divergence | None:
     return min(found, key=lambda each: (each.excused, each.step), default=None)
 
 
-def _by_count(reference: Trace, other: Trace) -> list[Divergence]:
+def _by_count(reference: Trace, other: Trace, counted: set[str]) -> list[Divergence]:
     """Where the numbers of spikes part; the suspect is the neuron whose membrane lies nearest to its threshold."""
-    counted = {name for name, spikes in reference.spikes.items() if other.spikes[name].ndim < spikes.ndim}
-    if not counted:
-        return []
     flipped: dict[str, Array] = {}
     for name, spikes in reference.spikes.items():
         counts = spikes.reshape(*spikes.shape[:2], -1).sum(2)

@@ -62,6 +62,17 @@ class Source:
         """The input varies in time."""
         return self.metadata.encoding == "frames"
 
+    def onnx_options(self, batch: int | None = None) -> dict[str, Any]:
+        """What every ONNX graph of one export is compiled with; `batch` None is dynamic."""
+        return {
+            "mean": self.metadata.mean,
+            "std": self.metadata.std,
+            "dt": self.metadata.dt,
+            "batch": batch or "dynamic",
+            "static": not self.frames,
+            "labels": self.metadata.labels,
+        }
+
     def normalized(self, images: Array) -> Array:
         """Images in 0..1 as the graph takes them, float64."""
         if self.metadata.mean is None or self.metadata.std is None:

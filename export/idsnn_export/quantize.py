@@ -1,0 +1,85 @@
+"""The 8-bit forms of a bundle's model, and the gate of accuracy that they must pass.
+
+    lost = accuracy(model.onnx) - accuracy(model.int8.onnx)        on the same labelled images; at most 0.5 points
+
+An 8-bit current is another number, so spikes differ and parity cannot be asked for: what counts is the class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+
+from idsnn_deploy.errors import ParityError, UsageError
+from idsnn_deploy.files import write_bytes
+from idsnn_deploy.progress import track
+
+from .config import ExportConfig
+from .lowering import calibrate, integer_weights, to_onnx
+from .onnx_run import run, session
+from .source import Source
+
+Array = np.ndarray[Any, np.dtype[Any]]
+MOST_LOST = 0.005  # accuracy, a fraction
+EVALUATED, BATCH = 2000, 100  # test images, and how many at a time
+INT8 = {"model": "model.int8.onnx", "probe": "model.int8.probe.onnx"}
+
+
+def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[str, Any]:
+    """Writes the 8-bit model and, with `--int8`, its probe into `folder`; returns the figures of the gate.
+
+    Raises:
+        UsageError: a graph without a data set: nothing to calibrate with, and no accuracy to hold.
+        ParityError: the 8-bit model loses more than 0.5 points of accuracy.
+    """
+    if source.labels is None:
+        raise UsageError("--int8 needs a run folder: its training images set the ranges, its test images the gate")
+    timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch)
+    if config.int8:
+        images = source.images(config.calibrate, "train")
+        shared = {key: options[key] for key in ("mean", "std", "dt", "static")}
+        formats: Any = calibrate(graph, timesteps, images, **shared)
+    else:
+        formats = integer_weights(graph)
+    for kind in INT8 if config.int8 else ("model",):
+        model = to_onnx(graph, timesteps, kind=kind, int8=formats, **options)  # type: ignore[arg-type]
+        write_bytes(folder / INT8[kind], model.SerializeToString(deterministic=True))
+    figures = accuracy_gate(
+        (folder / "model.onnx").read_bytes(), (folder / INT8["model"]).read_bytes(),
+        source.images(EVALUATED, "test"), source.labels(EVALUATED, "test"),
+    )  # fmt: skip
+    return {**figures, "layers": len(formats), **({"calibrated_on": len(images)} if config.int8 else {})}
+
+
+def accuracy_gate(full: bytes, small: bytes, images: Array, labels: Array) -> dict[str, Any]:
+    """Figures of two models on the same images: accuracy of both, and how many samples got another class.
+
+    Args:
+        full, small: the bytes of the float32 and of the 8-bit model.
+        images: float32 (N, C, H, W) in 0..1.
+        labels: (N,).
+
+    Raises:
+        ParityError: `small` is right on more than 0.5 points fewer of them.
+    """
+    chosen = []
+    for model in (full, small):
+        ready = session(model)
+        starts = track(range(0, len(images), BATCH), "accuracy of 8 bits")
+        chosen.append(np.concatenate([run(ready, images[i : i + BATCH], ["logits"])[0].argmax(1) for i in starts]))
+    accuracy = [float((each == labels).mean()) for each in chosen]
+    if accuracy[0] - accuracy[1] > MOST_LOST:
+        raise ParityError(
+            f"8 bits lose {100 * (accuracy[0] - accuracy[1]):.2f} points on {len(images)} test images "
+            f"({accuracy[0]:.2%} in float32, {accuracy[1]:.2%} in 8 bits); at most {100 * MOST_LOST} may be lost. "
+            f"Calibrate on more images (--calibrate N), or export without --int8"
+        )
+    return {
+        "samples": len(images),
+        "accuracy_float32": accuracy[0],
+        "accuracy_int8": accuracy[1],
+        "other_class": int((chosen[0] != chosen[1]).sum()),
+    }
