@@ -157,8 +157,8 @@ def verdict(totals: Counts, bits: int, rate: str, synapse: str, known: Mapping[s
     least, most = known["break_even_synapse"].value
     found = (
         f"The mean spike rate of {percent(totals['firing_rate'])} is {rate} the published break-even of "
-        f"{100 * low:.3g} to {percent(high)} and {totals['spikes_per_synapse']:.2f} spikes per synapse are {synapse} the published "
-        f"{least} to {most}"
+        f"{100 * low:.3g} to {percent(high)} and {totals['spikes_per_synapse']:.2f} spikes per synapse are {synapse} "
+        f"the published {least} to {most}"
     )
     outcome = {
         ("below", "below"): f"on neuromorphic hardware this network should need less energy than an ANN of {bits} bits",

@@ -92,7 +92,7 @@ def _energy(report: Report, axes: Any) -> None:
             bars.append((f"B: spiking, {each['tier']}", each["spiking_pj"], SPIKING))
             bars.append((f"B: ANN, {each['tier']}", each["ann_pj"], ANN))
     matched = report["energy"]["bit_matched"]
-    bars.append(("C: spiking, int8", matched["spiking_pj"], SPIKING))
+    bars.append(("C: spiking network", matched["spiking_pj"], SPIKING))
     bars.append((f"C: ANN of {matched['bits']} bits", matched["ann_pj"], ANN))
     for place, (_, (low, high), colour) in enumerate(bars):
         axes.barh(place, low / 1e3, color=colour)
@@ -100,7 +100,8 @@ def _energy(report: Report, axes: Any) -> None:
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set(xlabel="nJ a sample (logarithmic)", title="Energy in three readings, fp32")
+    axes.set_xlim(left=min((low for _, (low, _), _ in bars if low > 0), default=1.0) / 3e3)
+    axes.set(xlabel="nJ a sample (logarithmic)", title="Energy in three readings: A and B in fp32, C in int8")
 
 
 def _colour(network: str) -> str:

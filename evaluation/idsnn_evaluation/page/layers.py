@@ -21,9 +21,8 @@ def rates(body: Body) -> str:
     steps = [f"{t}" for t in range(1, body["provenance"]["timesteps"] + 1)]
     heat = charts.heat([each["name"] for each in neurons], [each["firing_rate_by_step"] for each in neurons], steps)
     return (
-        "<h2>Firing rate by layer and step</h2><p>Of a layer's neurons, how many percent spike at step 1, 2, ... Silent "
-        "layers "
-        f'carry nothing on; busy ones cost most.</p><div class="card scroll">{heat}</div>'
+        "<h2>Firing rate by layer and step</h2><p>Of a layer's neurons, how many percent spike at step 1, 2, ... "
+        f'Silent layers carry nothing on; busy ones cost most.</p><div class="card scroll">{heat}</div>'
     )
 
 
