@@ -1,0 +1,77 @@
+"""The examples that a device runs, run."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_bundle import STATIC, images
+
+from idsnn_deploy import Session
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def example(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i, image in enumerate(images(3)):
+        Image.fromarray((image[0] * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+def test_the_edge_loop_is_under_60_lines() -> None:
+    assert len((EXAMPLES / "edge_loop.py").read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_the_edge_loop_names_every_image_of_a_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "broken.png").write_text("no image")
+    example("edge_loop").main([str(STATIC), str(photos), "--margin", "0.1"])
+    *rows, last = capsys.readouterr().out.splitlines()
+    session = Session(STATIC, "step")
+    for i, row in enumerate(rows):
+        decision = session.run_until(photos / f"{i}.png", 0.1)
+        assert row.split()[:2] == [f"{i}.png", session.labels[decision.label]]
+        assert f"{decision.steps} steps" in row
+    assert "broken.png: not an image" in last
+
+
+def test_the_edge_loop_reads_a_camera(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [np.full((12, 10, 3), value, np.uint8) for value in (0, 200)]
+
+    class Camera:
+        def __init__(self, number: int) -> None:
+            assert number == 3
+
+        def grab(self) -> bool:
+            return bool(frames)
+
+        def retrieve(self) -> tuple[bool, np.ndarray[Any, Any]]:
+            return True, frames.pop()
+
+    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(VideoCapture=Camera))
+    example("edge_loop").main([str(STATIC), "camera:3"])
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["frame", "0"], ["frame", "1"]]
+
+
+def test_the_run_example_prints_a_line_an_image(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(photos / f"{i}.png") for i in range(3)]
+    example("run").main(str(STATIC), *files)
+    session = Session(STATIC)
+    expected = [session.labels[row.argmax()] for row in session(files)]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rsplit(": ", 1)[1].split()[0] for line in lines] == expected
