@@ -3,7 +3,7 @@
     python edge_loop.py BUNDLE photos/ [--watch]    the images of a folder; --watch: and those that appear in it later
     python edge_loop.py BUNDLE camera:0             a camera (pip install opencv-python-headless)
 
-An image that is clear after one step takes no more: needs the step graph (idsnn-export --graphs step).
+An image that is clear after one step takes no more. Needs the step graph: idsnn-export --graphs step.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from idsnn_deploy import ImageError, Session
 from idsnn_deploy.anytime import softmax
 from idsnn_deploy.datasets import IMAGE_SUFFIXES
 
 
-def folder(path: Path, watch: bool) -> Iterator[tuple[str, Any]]:
+def folder(path: Path, watch: bool) -> Iterator[tuple[str, object]]:
     seen: set[Path] = set()
     for _ in itertools.count() if watch else (0,):
         for file in sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f not in seen):
@@ -29,7 +28,7 @@ def folder(path: Path, watch: bool) -> Iterator[tuple[str, Any]]:
         time.sleep(0.1 * watch)
 
 
-def camera(number: int) -> Iterator[tuple[str, Any]]:
+def camera(number: int) -> Iterator[tuple[str, object]]:
     import cv2
 
     device = cv2.VideoCapture(number)
@@ -45,8 +44,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--margin", type=float, default=0.9, help="stop when p1 - p2 reaches it (default 0.9)")
     given = parser.parse_args(argv)
     session = Session(given.bundle, variant="step")
-    kind, _, number = given.source.partition(":")
-    for name, image in camera(int(number)) if kind == "camera" else folder(Path(given.source), given.watch):
+    live = given.source.startswith("camera:")
+    for name, image in camera(int(given.source[7:])) if live else folder(Path(given.source), given.watch):
         start = time.perf_counter()
         try:
             label, steps, logits = session.run_until(image, given.margin)
