@@ -1,0 +1,292 @@
+"""`idsnn-evaluate`: what it writes, what it refuses, and that a refusal leaves everything as it was."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eval_bundles import SCALE, tape_bundle, tape_images
+from PIL import Image
+from test_eval_report import NET, K, N
+
+from idsnn_deploy.manifest import read_bundle
+from idsnn_evaluation.cli import main
+from idsnn_evaluation.compare import short_names
+
+FILES = {"report.json", "report.html", "figures"}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tape_bundle(tmp_path / "run" / "bundle", NET.layers, NET.tables)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "data.npz", images=tape_images(N), labels=NET.labels)
+    return tmp_path / "data.npz"
+
+
+def run(bundle: Path, data: Path, *more: str) -> int:
+    return main([str(bundle), "--dataset", "npz", "--data", str(data), *more])
+
+
+def everything_under(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.slow
+def test_the_report_lies_beside_the_bundle(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(bundle, data) == 0
+    out = bundle.parent / "report"
+    assert {entry.name for entry in out.iterdir()} == FILES
+    body = json.loads((out / "report.json").read_text())
+    assert body["accuracy"]["samples"] == N
+    assert body["measured"]["latency_ms"]["p50"] > 0
+    assert body["provenance"]["dataset"] == "data"
+    figures = {entry.name for entry in (out / "figures").iterdir()}
+    assert figures == {f"{n}.{s}" for n in ("firing_rate", "operations", "accuracy", "energy") for s in ("png", "svg")}
+    shown = capsys.readouterr().out
+    assert "three readings" in shown
+    assert "break-even" in shown
+    assert "mix" in shown
+
+
+def test_json_on_standard_output_is_the_report_alone(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None
+) -> None:
+    out = tmp_path / "elsewhere"
+    assert run(bundle, data, "--json", "--limit", "8", "--out", str(out)) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "report.json").read_text())
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take seconds, and one test draws them."""
+    monkeypatch.setattr("idsnn_evaluation.jobs.write_figures", lambda report, folder: None)
+
+
+def test_the_margin_is_written_into_the_manifest(bundle: Path, data: Path, no_figures: None) -> None:
+    before = read_bundle(bundle).manifest
+    assert run(bundle, data, "--early-exit", "--write") == 0
+    after = read_bundle(bundle)  # its digest holds
+    after.verify()
+    assert after.manifest.digest != before.digest
+    found = after.manifest.early_exit
+    assert 0 <= found["margin"] <= 1
+    assert found["rest"]["samples"] + found["validation"]["samples"] == N
+    assert {**vars(after.manifest), "early_exit": {}, "digest": ""} == {**vars(before), "digest": ""}
+
+
+def test_bundles_stand_side_by_side(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = NET.tables | {"spikes.lif1": NET.tables["spikes.lif1"] / 2 // 1}
+    other = tape_bundle(tmp_path / "other" / "bundle", NET.layers, quiet)
+    out = tmp_path / "both"
+    assert main([str(bundle), str(other), "--dataset", "npz", "--data", str(data), "--compare", "--out", str(out)]) == 0
+    body = json.loads((out / "report.json").read_text())
+    assert [row["name"] for row in body["comparison"]] == ["run", "other"]
+    assert body["comparison"][0]["firing_rate"] > body["comparison"][1]["firing_rate"]
+    assert len(body["reports"]) == 2
+    page = (out / "report.html").read_text()
+    assert "run" in page
+    assert "other" in page
+    assert "Side by side" in capsys.readouterr().out
+
+
+def test_names_are_what_tells_the_paths_apart() -> None:
+    assert short_names(["/a/x/bundle", "/a/y/bundle"], ["fp32", "fp32"]) == ["x", "y"]
+    assert short_names(["/a/x/bundle", "/a/x/bundle"], ["fp32", "int8"]) == ["bundle fp32", "bundle int8"]
+    assert short_names(["/a/x/bundle", "/a/x/bundle", "/a/y/bundle"], ["fp32", "int8", "fp32"]) == [
+        "x fp32",
+        "x int8",
+        "y fp32",
+    ]
+
+
+def folder_of_images(root: Path, classes: int = K) -> Path:
+    for part in ("train", "test"):
+        for k in range(classes):
+            (root / part / f"class {k}").mkdir(parents=True)
+            Image.new("L", (1, 1), round(255 * k / SCALE)).save(root / part / f"class {k}" / "0.png")
+    return root
+
+
+def test_an_image_folder_is_read_as_it_is_needed(bundle: Path, tmp_path: Path, no_figures: None) -> None:
+    root = folder_of_images(tmp_path / "photos")
+    assert main([str(bundle), "--dataset", "folder", "--data", str(root), "--batch-size", "3"]) == 0
+    body = json.loads((bundle.parent / "report" / "report.json").read_text())
+    assert body["accuracy"]["samples"] == K
+
+
+def changed(bundle: Path) -> Path:
+    file = bundle / "model.probe.onnx"
+    data = bytearray(file.read_bytes())
+    data[50] ^= 1
+    file.write_bytes(data)
+    return bundle
+
+
+def saved(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def text(path: Path, words: str) -> Path:
+    path.write_text(words)
+    return path
+
+
+Case = tuple[Callable[[Path, Path, Path], list[str]], str]
+# name → arguments, given bundle, data and a scratch folder; what the one line must say
+BAD: dict[str, Case] = {
+    "no such bundle": (lambda b, d, s: [str(s / "none")], "no such bundle"),
+    "a changed byte": (lambda b, d, s: [str(changed(b)), "--dataset", "npz", "--data", str(d)], "changed since"),
+    "no data set": (lambda b, d, s: [str(b)], "--dataset"),
+    "unknown data set": (lambda b, d, s: [str(b), "--dataset", "imagenet21k"], "unknown data set"),
+    "other shapes": (lambda b, d, s: [str(b), "--dataset", "digits"], "classes that are not the bundle's"),
+    "npz without data": (lambda b, d, s: [str(b), "--dataset", "npz"], "--data FILE.npz"),
+    "no npz": (lambda b, d, s: npz(b, text(s / "x.npz", "no")), "no .npz file"),
+    "npz without labels": (lambda b, d, s: npz(b, saved(s / "x.npz", images=tape_images(2))), "labels"),
+    "npz of another shape": (
+        lambda b, d, s: npz(b, saved(s / "x.npz", images=np.zeros((2, 3, 4, 4)), labels=np.zeros(2, int))),
+        "(2, 3, 4, 4) where the bundle takes (N, 1, 1, 1)",
+    ),
+    "npz of NaN": (
+        lambda b, d, s: npz(b, saved(s / "x.npz", images=np.full((2, 1, 1, 1), np.nan), labels=np.zeros(2, int))),
+        "finite",
+    ),
+    "npz of objects": (
+        lambda b, d, s: npz(b, saved(s / "x.npz", images=np.array([{}, {}]), labels=np.zeros(2, int))),
+        "no .npz file",
+    ),
+    "an empty split": (
+        lambda b, d, s: npz(b, saved(s / "x.npz", images=tape_images(0), labels=np.zeros(0, int))),
+        "the split is empty",
+    ),
+    "labels beyond the classes": (
+        lambda b, d, s: npz(b, saved(s / "x.npz", images=tape_images(2), labels=np.array([0, K]))),
+        f"the bundle has {K} classes",
+    ),
+    "folder with other classes": (
+        lambda b, d, s: [str(b), "--dataset", "folder", "--data", str(folder_of_images(s / "p", K - 1))],
+        "classes that are not the bundle's",
+    ),
+    "no folder": (lambda b, d, s: [str(b), "--dataset", "folder", "--data", str(s / "none")], "no such folder"),
+    "folder without data": (lambda b, d, s: [str(b), "--dataset", "folder"], "--data DIR"),
+    "no images": (lambda b, d, s: [*npz(b, d), "--limit", "0"], "--limit 0"),
+    "no batch": (lambda b, d, s: [*npz(b, d), "--batch-size", "0"], "--batch-size 0"),
+    "no threads": (lambda b, d, s: [*npz(b, d), "--threads", "0"], "0 threads"),
+    "no int8": (lambda b, d, s: [*npz(b, d), "--variant", "int8"], "idsnn-export --int8"),
+    "an existing report": (lambda b, d, s: [*npz(b, d), "--out", str(d.parent / "run")], "--force"),
+    "somebody's folder": (lambda b, d, s: [*npz(b, d), "--out", str(mine(s)), "--force"], "nothing that idsnn wrote"),
+    "no platform file": (lambda b, d, s: [*npz(b, d), "--platform", str(s / "x.toml")], "no such file"),
+    "a broken platform file": (
+        lambda b, d, s: [*npz(b, d), "--platform", str(text(s / "x.json", "{"))],
+        "cannot be read",
+    ),
+    "one folder for two": (lambda b, d, s: [*npz(b, d), str(b), "--out", str(s / "r")], "pass --compare"),
+    "the same bundle twice": (lambda b, d, s: [*npz(b, d), str(b)], "share a report"),
+    "write alone": (lambda b, d, s: [*npz(b, d), "--write"], "--early-exit"),
+    "write and compare": (lambda b, d, s: [*npz(b, d), "--write", "--early-exit", "--compare"], "--compare"),
+}
+
+
+def npz(bundle: Path, data: Path) -> list[str]:
+    return [str(bundle), "--dataset", "npz", "--data", str(data)]
+
+
+def mine(scratch: Path) -> Path:
+    (scratch / "mine").mkdir()
+    text(scratch / "mine" / "thesis.txt", "keep me")
+    return scratch / "mine"
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_writes_nothing(
+    case: str, bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_figures: None
+) -> None:
+    arguments, words = BAD[case]
+    argv = arguments(bundle, data, tmp_path)
+    before = everything_under(tmp_path)
+    assert main(argv) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("idsnn-evaluate: error: ")
+    assert words in line
+    assert everything_under(tmp_path) == before
+
+
+def test_force_replaces_a_report(bundle: Path, data: Path, no_figures: None) -> None:
+    assert run(bundle, data) == 0
+    old = (bundle.parent / "report" / "report.json").read_bytes()
+    assert run(bundle, data) == 2
+    assert run(bundle, data, "--limit", "8", "--force") == 0
+    assert (bundle.parent / "report" / "report.json").read_bytes() != old
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A report page and a comparison page, with names that HTML must escape."""
+    from idsnn_evaluation import evaluate, render_html
+    from idsnn_evaluation.compare import comparison
+    from idsnn_evaluation.page import render_comparison
+
+    root = tmp_path_factory.mktemp("pages")
+    labels = ["<script>alert(1)</script>", 'a "quoted" & long class name', "c", "d"]
+    folder = tape_bundle(root / "bundle", NET.layers, NET.tables, labels=labels, teacher={"name": "t", "dense_macs": 9})
+    report = evaluate(folder, tape_images(N), NET.labels)
+    body = report.to_dict()
+    (root / "report.html").write_text(render_html(report))
+    (root / "both.html").write_text(render_comparison(comparison([body, body], ["<a>", "b"]), [body, body]))
+    return [root / "report.html", root / "both.html"]
+
+
+def test_a_page_asks_the_network_for_nothing_and_runs_no_script(pages: list[Path]) -> None:
+    for page in pages:
+        markup = page.read_text()
+        assert "<script" not in markup
+        assert not re.search(r"(src|href)=[\"']?(?!data:)", markup)
+        assert not re.search(r"url\(|@import|https?://", markup)
+        assert 'name="viewport"' in markup
+        assert "prefers-color-scheme: dark" in markup
+
+
+def test_a_page_says_what_the_report_holds(pages: list[Path]) -> None:
+    markup = pages[0].read_text()
+    for words in (
+        "three readings",
+        "Firing rate by layer and step",
+        "Operations by layer",
+        "Stopping early",
+        "Arm Cortex-A",
+    ):
+        assert words in markup
+    assert markup.count('class="raster"') == K
+    assert "&lt;script&gt;" in markup
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium here; `make browser` installs Debian's")
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("page", [0, 1])
+def test_a_browser_shows_the_page_without_a_complaint(pages: list[Path], page: int, width: int, tmp_path: Path) -> None:
+    import subprocess
+
+    shot = tmp_path / "page.png"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--v=0"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400", f"--screenshot={shot}"]
+    address = pages[page].as_uri()
+    done = subprocess.run(["chromium", *flags, address], capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr
+    with Image.open(shot) as image:
+        assert image.width == width
+        assert len(image.convert("RGB").getcolors(maxcolors=2**20) or []) > 20  # it drew something
+        # Nothing sticks out at the side: the rightmost columns are the page's own colour.
+        edge = np.asarray(image.convert("RGB"))[:, -4:]
+        assert (edge == edge[0, 0]).all()
