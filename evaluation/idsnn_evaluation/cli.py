@@ -17,7 +17,7 @@ PROG = "idsnn-evaluate"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for bad input."""
-    given = _parser().parse_args(argv)
+    given = _parser().parse_intermixed_args(argv)  # `A --limit 9 B` too
     return run_command(PROG, lambda: _run(given))
 
 
