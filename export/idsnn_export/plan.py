@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 import nir
 import numpy as np
@@ -196,15 +197,15 @@ def _adjacent(edges: Iterable[Edge]) -> dict[str, list[str]]:
 
 def _refuse_loose_cycles(nodes: Nodes, edges: Sequence[Edge]) -> None:
     plain = {name for name, node in nodes.items() if not isinstance(node, STATEFUL)}
-    inside = [(a, b) for a, b in edges if a in plain and b in plain]
-    while True:  # peel off what nothing enters or leaves; what stays lies on a cycle or between two
-        left, entered = {a for a, _ in inside}, {b for _, b in inside}
-        kept = [(a, b) for a, b in inside if a in entered and b in left]
-        if len(kept) == len(inside):
-            break
-        inside = kept
-    if inside:
-        raise GraphError(f"{inside[0][0]}: a cycle without a neuron; nothing in it remembers the step before")
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for a, b in edges:
+        if a in plain and b in plain:
+            sorter.add(b, a)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        cycle = " → ".join(error.args[1])
+        raise GraphError(f"{cycle}: a cycle without a neuron; nothing in it remembers the step before") from None
 
 
 def _walk(edges: Iterable[Edge], start: str) -> tuple[list[str], set[Edge]]:
