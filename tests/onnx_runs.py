@@ -13,16 +13,18 @@ from onnx.reference import ReferenceEvaluator
 Arrays = dict[str, NDArray[Any]]
 
 
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+def session(model: onnx.ModelProto, optimized: bool = True) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def run(model: onnx.ModelProto, **feeds: Any) -> Arrays:
+def run(model: onnx.ModelProto, optimized: bool = True, **feeds: Any) -> Arrays:
     """Every output by name, from onnxruntime; `image` or `input`, and states."""
-    opened = session(model)
+    opened = session(model, optimized)
     names = [output.name for output in opened.get_outputs()]
     values = opened.run(names, {name: np.asarray(value, np.float32) for name, value in feeds.items()})
     return dict(zip(names, values, strict=True))

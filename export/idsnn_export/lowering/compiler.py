@@ -18,12 +18,12 @@ from ..plan import plan as plan_of
 from ..timing import resolve_dt
 from .emitter import Dim, Emitter, Value
 from .int8 import Range
-from .probe import probe, traces
+from .probe import currents, probe, traces
 from .signal import Signal
 from .table import LOWERINGS
 from .unroll import Unrolled, unroll
 
-Kind = Literal["model", "step", "probe", "trace"]
+Kind = Literal["model", "step", "probe", "trace", "currents"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,14 @@ def to_onnx(
             model: `logits` (N, K), the mean of `step_logits` (T, N, K);
             step: one step; `state.*` (zeros at first) goes in, `logits` (N, K) of this step and `next.*` come out;
             probe: the model's, and the counts of docs/onnx.md;
-            trace: the model's, and `spikes.NAME` (T, N, ...) bool of every layer that spikes.
+            trace: the model's, and `spikes.NAME` (T, N, ...) bool of every layer that spikes;
+            currents: the model's, and what `calibrate` needs.
         batch: N, "dynamic" for any.
         static: True: `image` (N, ...) is the input of every step, and what follows from it alone is computed once;
             False: `input` (T, N, ...), for kind "step" `input` (N, ...).
         labels: names of the K outputs; None: the graph's metadata.
-        int8: the layers that compute in integers and the range of their currents, from `calibrate`; a range of None
-            stores the layer's weights as int8 and computes in float32.
+        int8: the layers that compute in integers and the range of their currents, from `calibrate`; where the range is
+            None, as from `integer_weights`, only the weights are int8 and the layer computes in float32.
         metadata: further `idsnn.*` properties of the model.
 
     Raises:
@@ -140,6 +141,10 @@ def _trace(e: Emitter, job: _Job) -> None:
     traces(e, job.plan, _unrolled(e, job), job.batch)
 
 
+def _currents(e: Emitter, job: _Job) -> None:
+    currents(e, job.plan, _unrolled(e, job))
+
+
 def _step(e: Emitter, job: _Job) -> None:
     """One step, with the states of neurons and the last outputs of delayed edges handed in and out."""
     plan, batch = job.plan, job.batch
@@ -170,6 +175,7 @@ KINDS: dict[str, Callable[[Emitter, _Job], None]] = {
     "step": _step,
     "probe": _probe,
     "trace": _trace,
+    "currents": _currents,
 }
 
 

@@ -41,6 +41,11 @@ class Range:
         """The quantized current that means 0; 0 itself is always exact."""
         return np.uint8(np.clip(np.rint(-min(self.low, 0.0) / self.scale), 0, 255))
 
+    def rounded(self, currents: Array) -> Array:
+        """What is left of currents."""
+        zero = float(self.zero)
+        return np.asarray((np.clip(np.rint(currents / self.scale) + zero, 0, 255) - zero) * self.scale)
+
 
 class Weights(NamedTuple):
     """w ~ values * scale, one scale an output channel (the first axis)."""

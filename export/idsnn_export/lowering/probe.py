@@ -1,4 +1,6 @@
-"""What the probe graph adds to the model: the sums from which spikes and synaptic operations are counted exactly.
+"""What the other kinds of graph show beside the logits: counts, spikes, currents.
+
+The probe's sums are those from which spikes and synaptic operations are counted exactly.
 
 Each sum is taken over channels first, once per signal however many layers read it, and over time on the small map
 that is left. Everything is a whole number below 2**24 where its input is, so float32 holds it exactly.
@@ -13,8 +15,11 @@ import numpy as np
 from ..layers import is_synaptic, raster_indices, zero_weights
 from ..plan import Plan, Step
 from .emitter import BOOL, Dim, Emitter, Value
+from .int8 import PEAK
 from .signal import Signal
 from .unroll import Unrolled
+
+SAMPLES = 64  # currents kept of a layer, an image and a step
 
 
 def probe(e: Emitter, plan: Plan, done: Unrolled, batch: Dim) -> None:
@@ -33,6 +38,32 @@ def traces(e: Emitter, plan: Plan, done: Unrolled, batch: Dim) -> None:
         signal, shape = done.outputs[name], plan[name].shape
         by_step = e.axes(signal.timesteps, -1, *shape)
         e.output("Reshape", [signal.folded.name, by_step], f"spikes.{name}", (signal.timesteps, batch, *shape), BOOL)
+
+
+def currents(e: Emitter, plan: Plan, done: Unrolled) -> None:
+    """Adds a sample of the currents of every layer that can compute in integers: `current.NAME`, for calibration.
+
+    Those are the layers that read spikes, or sums of few, and that neurons hear. What makes the logits stays float32.
+    """
+    heads = _heads(plan)
+    for step in plan.steps:
+        peak = done.inputs[step.name].peak if is_synaptic(step) else None
+        if peak is None or peak > PEAK or step.name in heads:
+            continue
+        flat = e.op("Reshape", [e.float(done.outputs[step.name].folded), e.axes(-1)], f"{step.name}.flat")
+        stride = int(np.prod(step.shape)) // SAMPLES | 1  # odd: every row, column and channel gets its turn
+        ends = [e.axes(0), e.axes(2**62), e.axes(0), e.axes(stride)]
+        e.output("Slice", [flat, *ends], f"current.{step.name}", ("samples",))
+
+
+def _heads(plan: Plan) -> set[str]:
+    """Everything between the last spikes and the output."""
+    found, stack = {plan.output}, [plan.output]
+    while stack:
+        new = [s.name for s in plan[stack.pop()].sources if s.name not in found and s.name not in plan.neurons]
+        found.update(new)
+        stack.extend(new)
+    return found
 
 
 class _Counts:
