@@ -6,6 +6,7 @@ int8       the same class for at least 3 of 4 golden images (its accuracy was ga
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 from collections.abc import Callable
@@ -104,16 +105,9 @@ def _compare(file: str, logits: Array, steps: Array, golden: Golden, spikes: boo
 
 def versions() -> dict[str, str]:
     """The versions that decide what this machine answers."""
-    packages = {name: metadata.version(name) for name in ("idsnn", "numpy", "onnxruntime", "pillow") if _has(name)}
-    return {"python": platform.python_version(), **packages}
-
-
-def _has(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False  # onnxruntime-gpu and other builds of it go by other names
-    return True
+    # The modules' own words: onnxruntime is installed under several names (onnxruntime-gpu, ...).
+    modules = {name: importlib.import_module(name).__version__ for name in ("numpy", "onnxruntime", "PIL")}
+    return {"idsnn": metadata.version("idsnn"), "python": platform.python_version(), **modules}
 
 
 def check(folder: str | os.PathLike[str], options: Options, as_json: bool, say: Callable[[Any], None]) -> int:
