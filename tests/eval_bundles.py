@@ -58,20 +58,30 @@ def tape_bundle(folder: Path, layers: list[dict[str, Any]], tables: dict[str, np
     answers = {"logits": steps.mean(axis=0), "step_logits": steps}
     write_bytes(folder / "model.onnx", tape_graph(answers, batch))
     write_bytes(folder / "model.probe.onnx", tape_graph({**answers, **tables}, batch))
-    write_bytes(folder / "model.nir", b"not read here")
-    write_bytes(folder / "golden.npz", b"not read here")
-    plain = {
-        "dataset": None,
-        "timesteps": len(steps),
-        "dt": 1e-4,
-        "mean": None,
-        "std": None,
-        "labels": [f"class {k}" for k in range(steps.shape[2])],
-        "input_shape": [1, 1, 1],
-        "layers": layers,
-        "files": listing(folder),
-    }
-    write_manifest(folder, Manifest(**{**plain, **manifest}))
+    labels = [f"class {k}" for k in range(steps.shape[2])]
+    return _finished(folder, len(steps), labels, [1, 1, 1], layers, **manifest)
+
+
+def torch_bundle(model: Any, folder: Path, shape: tuple[int, ...], timesteps: int, classes: int) -> Path:
+    """The least that `evaluate` reads of a torch network's bundle: no normalization, no parity gates."""
+    import idsnn_export
+    from idsnn_export.layers import layer_table
+
+    graph = idsnn_export.to_nir(model, shape)
+    folder.mkdir(parents=True)
+    for name, kind in (("model.onnx", "model"), ("model.probe.onnx", "probe")):
+        write_bytes(folder / name, idsnn_export.to_onnx(graph, timesteps, kind=kind).SerializeToString())
+    return _finished(folder, timesteps, [str(k) for k in range(classes)], list(shape), layer_table(graph))
+
+
+def _finished(
+    folder: Path, timesteps: int, labels: list[str], shape: list[int], layers: list[Any], **more: Any
+) -> Path:
+    for name in ("model.nir", "golden.npz"):
+        write_bytes(folder / name, b"not read here")
+    plain = {"dataset": None, "dt": 1e-4, "mean": None, "std": None, "labels": labels, "input_shape": shape}
+    manifest = {**plain, "timesteps": timesteps, "layers": layers, "files": listing(folder)}
+    write_manifest(folder, Manifest(**{**manifest, **more}))
     return folder
 
 

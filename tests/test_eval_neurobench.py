@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eval_bundles import torch_bundle
 
-from idsnn_deploy.files import write_bytes
-from idsnn_deploy.manifest import Manifest, listing, write_manifest
 from idsnn_evaluation import Report, evaluate
 
 torch = pytest.importorskip("torch")
@@ -51,32 +50,6 @@ def network(residual: str, zeros: bool = False) -> torch.nn.Module:
     return model
 
 
-def bundle_of(model: torch.nn.Module, folder: Path) -> Path:
-    """The least that `evaluate` reads, without the parity gates."""
-    import idsnn_export
-    from idsnn_export.layers import layer_table
-
-    graph = idsnn_export.to_nir(model, SHAPE)
-    folder.mkdir()
-    for name, kind in (("model.onnx", "model"), ("model.probe.onnx", "probe")):
-        write_bytes(folder / name, idsnn_export.to_onnx(graph, T, kind=kind).SerializeToString())
-    for name in ("model.nir", "golden.npz"):
-        write_bytes(folder / name, b"not read here")
-    manifest = Manifest(
-        dataset=None,
-        timesteps=T,
-        dt=1e-4,
-        mean=None,
-        std=None,
-        labels=[str(k) for k in range(CLASSES)],
-        input_shape=list(SHAPE),
-        layers=layer_table(graph),
-        files=listing(folder),
-    )
-    write_manifest(folder, manifest)
-    return folder
-
-
 def neurobench(
     model: torch.nn.Module, images: np.ndarray, batch: int, layers: tuple[str, ...] = ()
 ) -> dict[str, float]:
@@ -104,7 +77,9 @@ def images(count: int) -> np.ndarray:
 
 
 def counted(model: torch.nn.Module, folder: Path, count: int) -> Report:
-    return evaluate(bundle_of(model, folder), images(count), np.zeros(count, dtype=int), batch_size=3)
+    return evaluate(
+        torch_bundle(model, folder, SHAPE, T, CLASSES), images(count), np.zeros(count, dtype=int), batch_size=3
+    )
 
 
 def same(report: Report, found: dict[str, float]) -> None:
