@@ -10,6 +10,7 @@ from typing import Any
 
 import nir
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from graphs import CASES, STEPS, affine, conv, graph, inputs, lif
@@ -164,15 +165,21 @@ def test_tensors_are_named_after_their_nodes() -> None:
     assert {"conv1", "conv2", "lif1", "lif1.t0", f"lif1.t{STEPS - 1}", "pool", "flatten", "fc"} <= outputs
 
 
-def test_a_node_may_have_the_name_of_an_output() -> None:
+@pytest.mark.parametrize(
+    "names", [("logits", "image", "step_logits"), ("a", "a.weight", "a.bias"), ("b.theta", "b", "mean")]
+)
+def test_a_node_may_have_the_name_of_anything_else(names: tuple[str, ...]) -> None:
+    first, second, third = names
     network = graph(
-        {"logits": affine(4, 3), "image": lif(3)},
-        [("input", "logits"), ("logits", "image"), ("image", "output")],
+        {first: affine(4, 3), second: lif(3), third: affine(3, 2)},
+        [("input", first), (first, second), (second, third), (third, "output")],
         (4,),
-        (3,),
+        (2,),
     )
     x = inputs(network)[0]
-    found = run(to_onnx(network, STEPS), image=x)
+    model = to_onnx(network, STEPS, mean=[0.0], std=[1.0])
+    onnx.checker.check_model(model, full_check=True)
+    found = run(model, image=x)
     np.testing.assert_array_equal(found["step_logits"], interpret(network, x, STEPS)[0])
 
 

@@ -74,9 +74,8 @@ class Emitter:
     def constant(self, name: str, array: ArrayLike) -> str:
         """A weight or a parameter; the same name is the same constant, however often it is asked for."""
         if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
-            self._taken.add(name)
-        return name
+            self._constants[name] = numpy_helper.from_array(np.array(array, order="C"), self._fresh(name))
+        return self._constants[name].name
 
     def axes(self, *values: int) -> str:
         """An int64 vector: axes, or a shape."""
@@ -136,7 +135,7 @@ class Emitter:
             name,
             self._inputs,
             self._outputs,
-            [tensor for key, tensor in self._constants.items() if key in needed],
+            [tensor for tensor in self._constants.values() if tensor.name in needed],
         )
         model = helper.make_model(
             graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="idsnn"
