@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import nir
 import numpy as np
 import pytest
-from graphs import CASES, STEPS, conv, inputs
+from graphs import CASES, STEPS, affine, conv, graph, inputs, lif
 from numpy.typing import NDArray
 from onnx_runs import Arrays, run, run_reference
 
@@ -111,6 +111,21 @@ def test_pooled_spikes_are_no_spikes() -> None:
     pooled = spikes["lif2"].mean((-2, -1))  # (T, N, C)
     np.testing.assert_allclose(found["sum.fc"], pooled.sum((0, 2)), rtol=1e-6)
     np.testing.assert_array_equal(found["nnz.fc"], (pooled != 0).sum((0, 2)))
+
+
+def test_spikes_that_a_late_edge_joins_later_are_sums_of_spikes() -> None:
+    """At the first step nothing arrives along the late edge, and the sum looks like spikes."""
+    nodes = {"lif1": lif(4), "fc": affine(4, 4), "lif2": lif(4, threshold=0.25)}
+    edges = [("input", "lif1"), ("lif1", "fc"), ("fc", "lif2"), ("lif2", "fc"), ("lif2", "output")]
+    network = dense(graph(nodes, edges, (4,), (4,)), zeros=False)
+    x = inputs(network)
+    _, spikes = interpret(network, x, STEPS)
+    late = np.concatenate([np.zeros_like(x[:1]), spikes["lif2"][:-1]])
+    given = spikes["lif1"] + late
+    assert (given == 2).any()
+    found = run(to_onnx(network, STEPS, static=False, kind="probe"), input=x)
+    np.testing.assert_array_equal(found["sum.fc"], given.sum((0, 2)))
+    np.testing.assert_array_equal(found["nnz.fc"], (given != 0).sum((0, 2)))
 
 
 def test_the_probe_gives_the_models_answers() -> None:

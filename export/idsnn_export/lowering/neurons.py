@@ -52,7 +52,7 @@ def integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
 
 def integrate_and_fire(e: Emitter, step: Step, x: Value, state: State) -> Result:
     """v = m + dt r x, then fires."""
-    return _fire_in_units_of(gain(step.node.r, e.dt), 1.0, 0.0, e, step, x, state)
+    return _integrated_and_fired(e, step, x, state, gain(step.node.r, e.dt), 1.0, 0.0)
 
 
 def leaky_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
@@ -66,7 +66,7 @@ def leaky_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
 def leaky_integrate_and_fire(e: Emitter, step: Step, x: Value, state: State) -> Result:
     """v = (1 - a) m + a r x + a v_leak, then fires."""
     node, a = step.node, leak(step.node.tau, e.dt)
-    return _fire_in_units_of(a * node.r, 1 - a, a * node.v_leak, e, step, x, state)
+    return _integrated_and_fired(e, step, x, state, a * node.r, 1 - a, a * node.v_leak)
 
 
 def current_based_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
@@ -107,9 +107,10 @@ def _current_based(e: Emitter, step: Step, x: Value, state: State) -> tuple[str,
     return current, _recurrence(e, step, current, m, 1 - a, a * node.v_leak)
 
 
-def _fire_in_units_of(g: Any, k: Any, c: Any, e: Emitter, step: Step, x: Value, state: State) -> Result:
+def _integrated_and_fired(e: Emitter, step: Step, x: Value, state: State, g: Array, k: Any, c: Any) -> Result:
+    """v = k m + g x + c in units of g, then fires."""
     node, drive, unit = step.node, e.float(x), g
-    if not (np.asarray(g) > 0).all():  # no unit to measure in: multiply after all
+    if not (g > 0).all():  # no unit to measure in: multiply after all
         drive, unit = _scaled(e, step, drive, "gain", g), np.ones_like(g)
     v = _recurrence(e, step, drive, state, k, c / unit)
     s, m = _fire(e, step, v, node.v_threshold / unit, node.v_reset / unit)

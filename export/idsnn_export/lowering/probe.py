@@ -1,9 +1,8 @@
-"""What the other kinds of graph show beside the logits: counts, spikes, currents.
+"""What graphs show beside their logits: the probe's counts, the trace's spikes, the currents for calibration.
 
-The probe's sums are those from which spikes and synaptic operations are counted exactly.
-
-Each sum is taken over channels first, once per signal however many layers read it, and over time on the small map
-that is left. Everything is a whole number below 2**24 where its input is, so float32 holds it exactly.
+Spikes and synaptic operations are counted from sums. Each is taken over channels first, once per signal however many
+layers read it, and over time on the small map that is left. It is a whole number below 2**24 where its input is, so
+float32 holds it exactly.
 """
 
 from __future__ import annotations

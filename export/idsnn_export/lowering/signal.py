@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .emitter import Emitter, Value
+from .emitter import FLOAT, Emitter, Value
 
 
 class Signal:
@@ -47,8 +47,9 @@ class Signal:
 
     @property
     def peak(self) -> int | None:
-        """See `Value`."""
-        return self.at(0).peak if self._folded is None else self._folded.peak
+        """Of all steps; see `Value`."""
+        peaks = [self.at(t).peak for t in range(self.timesteps)] if self._folded is None else [self._folded.peak]
+        return None if None in peaks else max(peak for peak in peaks if peak is not None)
 
     def map(self, function: Callable[[Value], Value], name: str) -> Signal:
         """A function without memory of this signal, computed once."""
@@ -66,14 +67,12 @@ class Signal:
 
     def _concatenated(self) -> Value:
         values = [self.at(t) for t in range(self.timesteps)]
-        first = values[0]
         if len(values) == 1:
-            return first
-        names = [value.name for value in values]
-        if any(value.dtype != first.dtype for value in values):
-            names = [self._e.float(value) for value in values]
-            return Value(self._e.ops("Concat", names, [self.name], axis=0)[0], peak=first.peak)
-        return Value(self._e.ops("Concat", names, [self.name], axis=0)[0], first.dtype, first.peak)
+            return values[0]
+        # On a cycle the first step may lack a summand: spikes at first, sums of spikes later.
+        dtype = values[0].dtype if len({value.dtype for value in values}) == 1 else FLOAT
+        folded = self._e.ops("Concat", [self._e.cast(value, dtype) for value in values], [self.name], axis=0)[0]
+        return Value(folded, dtype, self.peak)
 
 
 def total(e: Emitter, signals: Sequence[Signal], name: str) -> Signal:

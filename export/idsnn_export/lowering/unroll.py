@@ -22,7 +22,7 @@ class Unrolled:
 
     Attributes:
         outputs: what each node gives.
-        inputs: what each node is given: the sum of its sources. For nodes off the cycles.
+        inputs: what each node is given: the sum of its sources.
         states: what each node with memory remembers after the last step.
         last: what the sources of delayed edges gave at the last step.
     """
