@@ -24,6 +24,7 @@ from idsnn_deploy.files import write_bytes
 from .config import TrainConfig
 from .data import Images, Loader
 from .display import Display
+from .layout import memory_format
 from .rates import FiringRates, odd_layers
 from .resnet import SpikingResNet
 from .schedule import learning_rate
@@ -92,7 +93,7 @@ class Fitter:
         fabric, steps = self.fabric, len(self.loader)
         if state.model is not None:
             network.load_state_dict(state.model)
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=memory_format(network))
         optimizer = torch.optim.SGD(_groups(network, self.config), lr=self.config.lr, momentum=self.config.momentum)
         if state.optimizer is not None:
             optimizer.load_state_dict(state.optimizer)
@@ -126,7 +127,9 @@ class Fitter:
         rate: Tensor | None = None
         begun = polled = time.monotonic()
         seen = 0
+        layout = memory_format(network)
         for step, (images, labels) in enumerate(self.loader.epoch(state.phase, epoch)):
+            images = images.contiguous(memory_format=layout)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, epoch + step / steps, epochs)
             watched = spiking and (config.target_rate is not None or step % _RATE_EVERY == 0)
@@ -166,9 +169,7 @@ class Fitter:
             step = int(wrong[0])
             lr = learning_rate(self.config, epoch + step / len(self.loader), epochs)
             last = (
-                f"the last finite checkpoint is that of epoch {state.epoch}"
-                if state.epoch
-                else "there is no checkpoint"
+                f"last.ckpt holds epoch {state.epoch}, the last finite one" if state.epoch else "no epoch was finished"
             )
             raise DivergedError(
                 f"{state.phase}, epoch {epoch + 1}, step {step + 1}: the loss is {float(losses[step])} "
@@ -176,7 +177,7 @@ class Fitter:
             )
 
     def _assess(self, network: nn.Module, warned: set[str]) -> dict[str, Any]:
-        """Accuracies of the parts, and the firing rate on the first of them; odd layers are named, once each."""
+        """Accuracies of the parts, and the firing rate on the last of them; odd layers are named, once each."""
         found: dict[str, Any] = {"val_accuracy": None, "firing_rate": None}
         for part, images in self.parts.items():
             found[f"{part}_accuracy"], rates = assess(network, images, self.fabric)

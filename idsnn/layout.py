@@ -1,0 +1,19 @@
+"""The order in memory that convolutions are fastest in, where it is safe."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+# oneDNN (torch 2.15, AVX2) writes past its buffers in the backward pass of a strided 1x1 convolution from fewer
+# channels than this, when tensors are channels_last: "corrupted double-linked list".
+_SAFE_CHANNELS = 8
+
+
+def memory_format(network: nn.Module) -> torch.memory_format:
+    """channels_last, or contiguous for a network on the CPU that channels_last would make corrupt memory."""
+    for module in network.modules():
+        strided = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1)
+        if strided and module.in_channels < _SAFE_CHANNELS and module.weight.device.type == "cpu":
+            return torch.contiguous_format
+    return torch.channels_last

@@ -1,0 +1,209 @@
+"""Networks, initialization and distillation against the paper, element by element."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from idsnn import ResNet, SpikingResNet, distillation_loss, initialize_from
+from idsnn.initialize import MATCHES, loop
+from idsnn.neuron import lif_step
+from idsnn.rates import FiringRates, odd_layers
+from idsnn_deploy.errors import RunError
+
+DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3]}
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_every_depth_stem_and_block_gives_logits(depth: int, stem: str) -> None:
+    images = torch.randn(2, 1, 20, 12)
+    assert ResNet(depth, 7, width=2, in_channels=1, stem=stem)(images).shape == (2, 7)
+    for residual in ("spiking", "sew"):
+        network = SpikingResNet(depth, 7, width=2, in_channels=1, timesteps=2, residual=residual, stem=stem)
+        assert network(images).shape == (2, 7)
+        assert [len(getattr(network, f"layer{i}")) for i in (1, 2, 3, 4)] == DEPTHS[depth]
+
+
+def test_torchvisions_weights_load_into_the_teacher() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    theirs, ours = torchvision.models.resnet18().eval(), ResNet(18, 1000, stem="imagenet").eval()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(1, 3, 40, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images))
+    with torch.device("meta"):
+        theirs, ours = torchvision.models.resnet50(), ResNet(50, 1000, stem="imagenet")
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+
+
+def stepped(network: SpikingResNet, frames: torch.Tensor) -> torch.Tensor:
+    """The network's logits, one frame after the other, every neuron stepped by hand with its own state."""
+    states: dict[nn.Module, torch.Tensor] = {}
+
+    def neuron(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        spikes, states[layer] = lif_step(x, states.get(layer, torch.zeros_like(x)), 0.25, 0.5)
+        return spikes
+
+    def block(module: nn.Module, x: torch.Tensor, sew: bool) -> torch.Tensor:
+        branch = neuron(module.lif1, module.bn1(module.conv1(x)))
+        branch = module.bn2(module.conv2(branch))
+        shortcut = x
+        if module.downsample is not None:
+            shortcut = module.downsample[1](module.downsample[0](x))
+            shortcut = neuron(module.downsample[2], shortcut) if sew else shortcut
+        return neuron(module.lif2, branch) + shortcut if sew else neuron(module.lif2, branch + shortcut)
+
+    logits = []
+    for frame in frames:
+        x = neuron(network.lif1, network.bn1(network.conv1(frame)))
+        for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+            for module in stage:
+                x = block(module, x, sew=module.sew)
+        logits.append(network.fc(x.mean((2, 3))))
+    return torch.stack(logits)
+
+
+def lively(network: SpikingResNet) -> SpikingResNet:
+    """The network in eval mode with currents large enough to spike, in float64."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.bias, -0.2, 0.6)
+    return network.double().eval()
+
+
+@pytest.mark.parametrize("residual", ["spiking", "sew"])
+def test_blocks_join_as_in_figure_1(residual: str) -> None:
+    torch.manual_seed(0)
+    network = lively(SpikingResNet(18, 5, width=4, timesteps=3, residual=residual))
+    images = 2 * torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        expected = stepped(network, images.expand(3, *images.shape))
+        torch.testing.assert_close(network.step_logits(images), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(network(images), expected.mean(0), rtol=0, atol=1e-12)
+        assert expected.std(0).max() > 0  # the steps differ, or nothing was tested
+
+
+def test_input_that_varies_in_time_goes_through_the_same_model() -> None:
+    torch.manual_seed(0)
+    network = lively(SpikingResNet(18, 5, width=4))
+    frames = 2 * torch.randn(6, 2, 3, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(network.step_logits(frames), stepped(network, frames), rtol=0, atol=1e-12)
+        static = frames[:1].expand(4, -1, -1, -1, -1)
+        torch.testing.assert_close(network(static), network(frames[0]), rtol=0, atol=1e-12)
+
+
+def test_one_step_from_rest_is_the_first_step() -> None:
+    network = SpikingResNet(18, 5, width=4).eval()
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(network.forward_step(images), network.step_logits(images)[0])
+
+
+def test_the_imagenet_stem_pools_before_the_first_neuron() -> None:
+    network = SpikingResNet(18, 5, width=4, stem="imagenet")
+    seen: list[torch.Tensor] = []
+    network.layer1.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    network(torch.randn(2, 3, 32, 32))
+    assert seen[0].shape[-2:] == (8, 8)
+    assert set(seen[0].unique().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("teacher", "student"), [(34, 18), (18, 34), (18, 18), (50, 101), (101, 50)])
+@pytest.mark.parametrize("match", MATCHES)
+def test_blocks_correspond_within_a_stage(teacher: int, student: int, match: str) -> None:
+    def expected(j: int, n: int, count: int) -> int:
+        if match == "leading":
+            return min(j, count - 1)
+        return 0 if n == 1 else math.floor(j * (count - 1) / (n - 1) + 0.5)
+
+    ann, snn = ResNet(teacher, 3, width=1), SpikingResNet(student, 3, width=1)
+    for number, (stage, count) in enumerate(zip(("layer1", "layer2", "layer3", "layer4"), DEPTHS[teacher], strict=True)):
+        for j in range(count):  # each block says which one it is
+            nn.init.constant_(getattr(ann, stage)[j].conv2.weight, 100.0 * number + j)
+    initialize_from(ann, snn, match)
+    for number, (stage, count) in enumerate(zip(("layer1", "layer2", "layer3", "layer4"), DEPTHS[student], strict=True)):
+        for j in range(count):
+            source = expected(j, count, DEPTHS[teacher][number])
+            assert (getattr(snn, stage)[j].conv2.weight == 100 * number + source).all()
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(4, 8), (8, 4), (4, 6), (6, 4), (5, 5)])
+def test_channels_repeat_in_a_loop_element_by_element(theirs: int, ours: int) -> None:
+    torch.manual_seed(0)
+    ann, snn = ResNet(18, 3, width=theirs), SpikingResNet(18, 3, width=ours)
+    for module in ann.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for each in (module.weight, module.bias, module.running_mean, module.running_var):
+                nn.init.uniform_(each)
+    head = snn.fc.weight.clone()
+    initialize_from(ann, snn)
+    for name in ("conv1", "layer1.1.conv2", "layer3.0.conv1", "layer2.0.downsample.0"):
+        source, target = ann.get_submodule(name).weight, snn.get_submodule(name).weight
+        for o in range(target.shape[0]):
+            for i in range(target.shape[1]):
+                assert torch.equal(target[o, i], source[o % source.shape[0], i % source.shape[1]])
+    for name in ("bn1", "layer1.1.bn2", "layer4.0.downsample.1"):
+        source, target = ann.get_submodule(name), snn.get_submodule(name)
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            for o in range(len(target.weight)):
+                assert getattr(target, key)[o] == getattr(source, key)[o % len(source.weight)]
+    assert torch.equal(snn.fc.weight, head)
+
+
+def test_shortcuts_can_be_left_as_they_are() -> None:
+    ann, snn = ResNet(18, 3, width=2), SpikingResNet(18, 3, width=2)
+    before = snn.layer2[0].downsample[0].weight.clone()
+    assert torch.equal(initialize_from(ann, snn, shortcuts=False).layer2[0].downsample[0].weight, before)
+    assert not torch.equal(initialize_from(ann, snn).layer2[0].downsample[0].weight, before)
+
+
+def test_basic_and_bottleneck_blocks_are_an_error_that_changes_nothing() -> None:
+    ann, snn = ResNet(34, 3, width=2), SpikingResNet(50, 3, width=2)
+    before = snn.conv1.weight.clone()
+    with pytest.raises(RunError, match=r"layer1\.0\.conv1 \[2, 2, 1, 1\] cannot start .* \[2, 2, 3, 3\]"):
+        initialize_from(ann, snn)
+    assert torch.equal(snn.conv1.weight, before)
+
+
+def test_batch_normalization_starts_at_theta() -> None:
+    snn = SpikingResNet(18, 3, width=2, threshold=0.7)
+    assert all((m.weight == 0.7).all() for m in snn.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_the_distillation_loss_by_hand() -> None:
+    student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[4.0 * math.log(3), 0.0]])
+    # tau 4: p_t = (3/4, 1/4), p_s = (1/2, 1/2); KL = 3/4 ln(3/2) + 1/4 ln(1/2); CE = ln 2.
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    found = distillation_loss(student, teacher, torch.tensor([0]), alpha=0.3, temperature=4.0)
+    assert found.item() == pytest.approx(math.log(2) + 0.3 * 16 * divergence, abs=1e-6)
+
+
+def test_the_teacher_learns_nothing_from_the_student() -> None:
+    student, teacher = torch.randn(2, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
+    distillation_loss(student, teacher, torch.tensor([0, 1])).backward()
+    assert teacher.grad is None
+    assert student.grad is not None
+
+
+def test_firing_rates_are_spikes_over_neurons_and_steps() -> None:
+    torch.manual_seed(0)
+    network = SpikingResNet(18, 5, width=4)
+    spikes: dict[str, torch.Tensor] = {}
+    for name, layer in network.neurons().items():
+        layer.register_forward_hook(lambda _m, _i, out, name=name: spikes.update({name: out.detach().clone()}))
+    with FiringRates(network) as rates:
+        network(torch.randn(2, 3, 8, 8))
+    for name, rate in rates.by_layer().items():
+        assert rate == pytest.approx(spikes[name].mean().item(), abs=1e-6)
+    total = sum(each.sum().item() for each in spikes.values()) / sum(each.numel() for each in spikes.values())
+    assert rates.total().item() == pytest.approx(total, abs=1e-6)
+    network(torch.zeros(1, 3, 8, 8))  # outside the block nothing is counted
+    assert rates.total().item() == pytest.approx(total, abs=1e-6)
+
+
+def test_dead_and_saturated_layers_are_told_apart() -> None:
+    assert odd_layers({"a": 0.0005, "b": 0.2, "c": 0.95}) == {"a": "dead", "c": "saturated"}
