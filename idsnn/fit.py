@@ -129,7 +129,7 @@ class Fitter:
         seen = 0
         layout = memory_format(network)
         for step, (images, labels) in enumerate(self.loader.epoch(state.phase, epoch)):
-            images = images.contiguous(memory_format=layout)
+            images = images.clone(memory_format=layout)  # one channel has both layouts; a clone's strides say which
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, epoch + step / steps, epochs)
             watched = spiking and (config.target_rate is not None or step % _RATE_EVERY == 0)
