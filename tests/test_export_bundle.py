@@ -1,0 +1,154 @@
+"""What an export writes, what it refuses to write, and the pieces of a bundle that only the exporter makes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import onnx
+import pytest
+
+import idsnn_export.bundle as bundle_module
+from idsnn_deploy import Session
+from idsnn_deploy.cli import main as deploy
+from idsnn_deploy.errors import ParityError
+from idsnn_deploy.manifest import read_bundle
+from idsnn_export import interpret, to_onnx, write_nir
+from idsnn_export.cli import main as export
+from idsnn_export.golden import margins, write_golden
+from idsnn_export.interpreter import Trace
+from idsnn_export.quantize import accuracy_gate
+from idsnn_export.source import gate_samples
+
+
+def test_a_margin_is_the_smallest_relative_distance_from_a_threshold() -> None:
+    membranes = np.array([[[0.5, 3.0], [0.75, 0.0]]])  # (T = 1, N = 2, two neurons)
+    found = Trace(np.zeros((1, 2, 1)), {"lif": membranes > 1}, {"lif": membranes}, {"lif": np.array([1.0, 2.0])})
+    assert margins(found).tolist() == [0.5, 0.25]  # |0.5 - 1| / 1, |3 - 2| / 2;  |0.75 - 1| / 1, |0 - 2| / 2
+
+
+def test_golden_vectors_are_of_the_samples_farthest_from_their_thresholds(tmp_path: Path) -> None:
+    membranes = np.linspace(0, 2, 21).reshape(1, 21, 1)  # sample i sits at i / 10; theta 1
+    outputs = np.arange(42.0).reshape(1, 21, 2)
+    found = Trace(outputs, {"lif": membranes > 1}, {"lif": membranes}, {"lif": np.ones(1)})
+    smallest = write_golden(tmp_path / "golden.npz", np.arange(21.0).reshape(21, 1), found)
+    with np.load(tmp_path / "golden.npz") as golden:
+        assert golden["images"].ravel().tolist() == [0, 1, 2, 3, 17, 18, 19, 20]
+        assert golden["spikes"].ravel().tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+        assert golden["spikes"].dtype == np.int64
+        assert golden["logits"].tolist() == outputs[0, [0, 1, 2, 3, 17, 18, 19, 20]].tolist()
+    assert smallest == pytest.approx(0.7)
+
+
+def test_dense_macs_leave_out_what_falls_on_the_border() -> None:
+    torch = pytest.importorskip("torch")
+    from idsnn_export.macs import dense_macs
+
+    conv = torch.nn.Conv2d(2, 3, kernel_size=3, padding=1)
+    net = torch.nn.Sequential(conv, torch.nn.Flatten(), torch.nn.Linear(48, 5))
+    # 4x4 outputs of 3x3: 4 corners see 4 pixels, 8 edges 6, 4 inner ones 9; times 2 inputs and 3 kernels
+    assert dense_macs(net, (2, 4, 4)) == (4 * 4 + 8 * 6 + 4 * 9) * 2 * 3 + 48 * 5
+
+
+def test_the_gate_takes_8_samples_of_a_large_network_and_1000_of_a_small_one() -> None:
+    assert gate_samples(555_420_000, 4) == 8
+    assert gate_samples(1, 1) == 1000
+
+
+def test_a_gate_that_fails_writes_nothing_and_names_layer_step_and_neuron(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def with_a_lower_threshold(graph: nir.NIRGraph, *args: Any, **kwargs: Any) -> onnx.ModelProto:
+        other = copy.deepcopy(graph)
+        other.nodes["layer1_0_lif1"].v_threshold = other.nodes["layer1_0_lif1"].v_threshold * 0.5
+        return to_onnx(other, *args, **kwargs)
+
+    monkeypatch.setattr(bundle_module, "to_onnx", with_a_lower_threshold)
+    assert export([str(run), "--out", str(tmp_path / "bundle")]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "layer1_0_lif1" in line
+    assert "step 0" in line
+    assert "neuron" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["nir", "onnx"])
+def test_one_file_alone_is_the_bundle_s_file(kind: str, run: Path, bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / f"net.{kind}"
+    assert export([str(run), "--format", kind, "--out", str(out)]) == 0
+    assert out.read_bytes() == (bundle / f"model.{kind}").read_bytes()
+    assert [each.name for each in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.slow
+def test_8_bits_are_written_with_their_probe_and_the_figures_of_their_gate(run: Path, tmp_path: Path) -> None:
+    argv = [str(run), "--int8", "--calibrate", "64", "--graphs", "onnx", "--out", str(tmp_path / "small")]
+    code = export(argv)
+    assert code in (0, 1)  # two epochs of width 4: whether 8 bits cost more than half a point is the gate's to say
+    if code == 0:
+        opened = read_bundle(tmp_path / "small")
+        assert opened.has("model.int8.onnx")
+        assert opened.has("model.int8.probe.onnx")
+        figures = opened.manifest.parity["int8"]
+        assert figures["accuracy_float32"] - figures["accuracy_int8"] <= 0.005
+        assert deploy(["check", str(tmp_path / "small")]) == 0
+    else:
+        assert not (tmp_path / "small").exists()
+
+
+def test_the_accuracy_gate_refuses_a_model_that_lost_its_head(bundle: Path) -> None:
+    full = (bundle / "model.onnx").read_bytes()
+    model = onnx.load_from_string(full)
+    heads = [each for each in model.graph.initializer if len(each.dims) == 2]
+    for head in heads:
+        values = onnx.numpy_helper.to_array(head)
+        head.CopyFrom(onnx.numpy_helper.from_array(-values, head.name))
+    images = np.load(bundle / "golden.npz")["images"]
+    labels = Session(bundle)(images).argmax(1)
+    assert accuracy_gate(full, full, images, labels)["other_class"] == 0
+    with pytest.raises(ParityError, match=r"8 bits lose .* points on 8 test images"):
+        accuracy_gate(full, model.SerializeToString(), images, labels)
+
+
+def test_another_framework_s_graph_becomes_a_bundle_that_takes_frames(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lif = nir.LIF(np.full(4, 2e-4), np.full(4, 2.0), np.zeros(4), np.full(4, 0.5), np.zeros(4))
+    affine = nir.Affine(rng.integers(-32, 32, (4, 3)) / 64, rng.integers(-8, 8, 4) / 64)
+    graph = nir.NIRGraph(
+        {"input": nir.Input(np.array([3])), "fc": affine, "lif": lif, "output": nir.Output(np.array([4]))},
+        [("input", "fc"), ("fc", "lif"), ("lif", "output")],
+    )
+    write_nir(tmp_path / "other.nir", graph)
+    assert export([str(tmp_path / "other.nir"), "--timesteps", "5", "--dt", "1e-4"]) == 0
+    folder = tmp_path / "other-bundle"
+    manifest = read_bundle(folder).manifest
+    assert (manifest.encoding, manifest.timesteps, manifest.mean) == ("frames", 5, None)
+    frames = (rng.random((5, 2, 3)) < 0.5).astype(np.float32)
+    expected, _ = interpret(graph, frames, 5)
+    assert np.array_equal(Session(folder).step_logits(frames), expected)
+    assert deploy(["check", str(folder)]) == 0
+
+
+def test_a_graph_that_does_not_say_its_steps_asks_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = nir.NIRGraph.from_list(nir.Threshold(np.array([0.5])))
+    write_nir(tmp_path / "other.nir", graph)
+    assert export([str(tmp_path / "other.nir")]) == 2
+    assert "--timesteps" in capsys.readouterr().err
+
+
+def test_the_same_artefact_agrees_with_itself_and_a_changed_one_is_located(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(["--diff", str(bundle), str(bundle / "model.onnx")]) == 0
+    assert export(["--diff", str(bundle), str(bundle / "model.probe.onnx")]) == 0
+    graph = nir.read(bundle / "model.nir", type_check=False)
+    graph.nodes["layer2_0_conv1"].weight = graph.nodes["layer2_0_conv1"].weight * np.float32(1.5)
+    write_nir(tmp_path / "changed.nir", graph)
+    capsys.readouterr()
+    assert export(["--diff", str(bundle), str(tmp_path / "changed.nir"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["divergence"]["layer"] == "layer2_0_lif1"
