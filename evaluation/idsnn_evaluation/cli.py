@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--early-exit", action="store_true", help="show accuracy against average steps, and the margin to stop at")
     add("--write", action="store_true", help="with --early-exit: write the margin into the bundle's manifest")
     add("--platform", type=Path, metavar="FILE", help="more hardware to estimate for: .toml or .json")
-    add("--batch-size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
+    add("--batch-size", type=int, default=16, metavar="N", help="images at a time (default: 16)")
     add("--threads", type=int, metavar="N", help="threads of onnxruntime (default: all cores)")
     add("--out", type=Path, metavar="REPORT", help="the report's folder (default: report beside the bundle)")
     add("--json", action="store_true", help="print the report as JSON instead of tables")

@@ -26,7 +26,7 @@ from .report import Example, Report
 from .rows import Number, input_rate, layer_counts, ratios
 from .scores import Scores, accuracy
 from .table import head
-from .tally import NeuronTally, SynapseTally, Tally
+from .tally import Arrays, NeuronTally, SynapseTally, Tally
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ESTIMATOR = "idsnn_evaluation"
@@ -46,7 +46,7 @@ def evaluate(
     labels: Sequence[int] | Array,
     *,
     variant: str = "fp32",
-    batch_size: int = 64,
+    batch_size: int = 16,
     threads: int | None = None,
     split: str = "test",
     dataset: str | None = None,
@@ -65,7 +65,7 @@ def evaluate(
             whose input varies in time float32 `(T, N, ...)`.
         labels: the classes, indices into the manifest's labels.
         variant: "fp32" or "int8": which of the bundle's networks.
-        batch_size: images at a time; it changes no count.
+        batch_size: images at a time; it changes no count, and more than a few gain nothing on a CPU.
         threads: onnxruntime's threads; None takes every core.
         split, dataset: words for the provenance; `dataset` defaults to the manifest's.
         platforms: more hardware to estimate for.
@@ -82,19 +82,23 @@ def evaluate(
     manifest = opened.manifest
     truth = _checked(labels, _length(images, manifest), manifest)
     probe = Probe(opened, variant, Options(threads=threads))
-    tallies, scores = probe.tallies(), []
-    names, per_sample = probe.counting(tallies), []
+    tallies, scores, per_sample, kept = probe.tallies(), [], [], []
+    shown = np.unique(truth, return_index=True)[1][:examples]  # the first image of each class
+    names, traces = probe.counting(tallies), [f"raster.{name}" for name in probe.rasters()]
     for start, x in _batches(images, len(truth), manifest, probe.fixed or batch_size, progress):
-        outputs = probe.run(x, names)
+        count = x.shape[probe.axis]
+        here = np.sort(shown[(start <= shown) & (shown < start + count)]) - start
+        outputs = probe.run(x, names + traces * bool(len(here)))
         per_sample.append(_per_sample([tally.add(outputs) for tally in tallies], tallies))
-        scores.append(Scores.of(truth[start : start + x.shape[probe.axis]], outputs["step_logits"]))
+        scores.append(Scores.of(truth[start : start + count], outputs["step_logits"]))
+        kept += [_example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs) for i in here]
     return _report(
         opened,
         probe,
         tallies,
         Scores.joined(scores),
         np.concatenate(per_sample, axis=1),
-        _examples(probe, images, truth, manifest, examples),
+        tuple(kept),
         {"dataset": dataset or manifest.dataset, "split": split, "variant": variant},
         platforms,
     )
@@ -134,19 +138,11 @@ def _per_sample(found: Sequence[Array], tallies: Sequence[Tally]) -> Array:
     return np.stack([sum(f for f, t in zip(found, tallies, strict=True) if isinstance(t, kind)) for kind in kinds])
 
 
-def _examples(probe: Probe, images: Labelled, truth: Array, manifest: Manifest, wanted: int) -> tuple[Example, ...]:
-    """The first image of each of `wanted` classes, with its spikes."""
-    first = np.sort(np.unique(truth, return_index=True)[1])[:wanted]
-    layers, kept = probe.rasters(), []
-    for index in first:
-        part: Any = slice(int(index), int(index) + 1)
-        chunk = images[:, part] if manifest.encoding == "frames" else images[part]  # type: ignore[index]
-        (x,) = batches(chunk, manifest, 1)
-        outputs = probe.run(x, ["step_logits", *(f"raster.{name}" for name in layers)])
-        evidence = softmax(running_mean(outputs["step_logits"]))[:, 0]
-        rasters = {name: outputs[f"raster.{name}"][0] > 0 for name in layers}
-        kept.append(Example(x[:, 0] if probe.axis else x[0], int(truth[index]), evidence, rasters))
-    return tuple(kept)
+def _example(i: int, pixels: Array, label: int, outputs: Arrays) -> Example:
+    """Sample i of a batch, with its spikes and what the network made of it."""
+    evidence = softmax(running_mean(outputs["step_logits"][:, i]))
+    rasters = {n.removeprefix("raster."): v[i] > 0 for n, v in outputs.items() if n.startswith("raster.")}
+    return Example(pixels, label, evidence, rasters)
 
 
 def _report(
