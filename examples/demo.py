@@ -28,7 +28,7 @@ def save_images(count: int = 6) -> list[str]:
     test = load_split("digits", "test", limit=count)
     IMAGES.mkdir(parents=True, exist_ok=True)
     names = []
-    for image, label in zip(test.images[..., 0], test.labels):
+    for image, label in zip(test.images[..., 0], test.labels, strict=True):
         names.append(str(IMAGES / f"digit-{label}.png"))
         Image.fromarray((image * (255.0 / test.scale) + 0.5).astype("uint8")).save(names[-1])
     return names

@@ -258,7 +258,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     manifest = parse_manifest(read_bytes(path / MANIFEST, MAX_MANIFEST_BYTES), str(path / MANIFEST))
     unlisted = [name for name in ALWAYS if name not in manifest.files]
     if unlisted:
-        raise BundleError(f"{path / MANIFEST}: lists no {', '.join(unlisted)}; export the bundle again")
+        raise BundleError(f"{path / MANIFEST}: lists no {', '.join(unlisted)}; export it with --format all")
     return Bundle(path, manifest)
 
 

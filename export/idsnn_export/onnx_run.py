@@ -33,6 +33,7 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
     """A session over a model's bytes, on the CPU."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # onnxruntime 1.17 and 1.18 answer wrong from the second run on with it
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
