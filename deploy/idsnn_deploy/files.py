@@ -114,7 +114,8 @@ def read_bytes(path: str | os.PathLike[str], limit: int, error: type[IdsnnError]
         if not file.is_file():
             raise error(f"{file}: {'not a file' if file.exists() else 'no such file'}")
         with open(file, "rb") as stream:
-            data = stream.read(limit + 1)
+            # Not limit + 1 bytes of room for every file: a device may not have them.
+            data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     except (OSError, ValueError) as cause:  # ValueError: a null character in the name
         raise error(f"{str(file)!r}: cannot be read ({getattr(cause, 'strerror', None) or cause})") from cause
     if len(data) > limit:

@@ -31,11 +31,10 @@ def fold(network: Network) -> Network:
             running statistics; named by its dotted path.
     """
     network = network.with_modules({layer.name: _double(layer.module) for layer in network.layers})
-    for layer in network.layers:
-        if isinstance(layer.module, tuple(FOLDS_INTO)):
-            before = _foldable(network, layer)
-            folded = _folded(before.module, layer.module)
-            network = network.with_modules({before.name: folded}).without(layer.name)
+    for name in [layer.name for layer in network.layers if isinstance(layer.module, tuple(FOLDS_INTO))]:
+        norm = network[name]  # as the foldings before have left it
+        before = _foldable(network, norm)
+        network = network.with_modules({before.name: _folded(before.module, norm.module)}).without(name)
     return network
 
 

@@ -8,6 +8,7 @@ built of others, and `nir.read` follows and allocates all of that. Here nothing 
     sizes       each at most 1,100 times the bytes that it takes in the file (constant arrays shrink 500-fold), 1 GiB in
                 all, which is also the most that the file may have and that one node may give at one step
     nodes       known types with exactly their fields; finite numbers
+    strings     in heaps that HDF5 can walk to their end (`heap`)
     structure   whatever `plan` accepts: no dangling edges, one input, one output, shapes that meet
 
 Everything else is one `GraphError` that names the file and the place in it.
@@ -28,6 +29,7 @@ from h5py import h5z
 from idsnn_deploy.errors import GraphError, UnsupportedError
 from idsnn_deploy.files import read_bytes
 
+from .heap import check_heaps
 from .metadata import read_metadata
 from .plan import fill_types, plan
 from .shapes import SHAPES
@@ -60,6 +62,7 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
 
 
 def _graph(data: bytes) -> nir.NIRGraph:
+    check_heaps(data)
     with h5py.File(io.BytesIO(data), "r") as file:
         content = _Scan().read(file)
     if not isinstance(content.get("node"), dict):

@@ -48,7 +48,7 @@ def nir_bytes(graph: nir.NIRGraph) -> bytes:
 
 
 def _write(group: h5py.Group, fields: dict[str, Any]) -> None:
-    for name, value in fields.items():
+    for name, value in sorted(fields.items()):
         if isinstance(value, dict):
             if value or name != "metadata":
                 _write(group.create_group(name), value)
