@@ -58,9 +58,9 @@ def calibrate(
     return {name.removeprefix(PREFIX): best_range(np.concatenate(values)) for name, values in seen.items()}
 
 
-def integer_weights(graph: nir.NIRGraph) -> dict[str, None]:
+def integer_weights(graph: nir.NIRGraph, dt: float | None = None) -> dict[str, None]:
     """The same layers, with nothing but their weights as int8; also for `to_onnx(int8=...)`."""
-    return dict.fromkeys(name.removeprefix(PREFIX) for name in _currents(to_onnx(graph, 1, kind="currents")))
+    return dict.fromkeys(name.removeprefix(PREFIX) for name in _currents(to_onnx(graph, 1, kind="currents", dt=dt)))
 
 
 def best_range(currents: Array) -> Range:
