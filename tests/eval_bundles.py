@@ -50,16 +50,25 @@ def tape_graph(tables: dict[str, np.ndarray], batch: int | str = "N") -> bytes:
     return bytes(model.SerializeToString())
 
 
-def tape_bundle(folder: Path, layers: list[dict[str, Any]], tables: dict[str, np.ndarray], **manifest: Any) -> Path:
-    """Writes a bundle whose probe answers `tables`; `logits` is added as the mean of `step_logits`."""
+def tape_bundle(
+    folder: Path,
+    layers: list[dict[str, Any]],
+    tables: dict[str, np.ndarray],
+    int8: dict[str, np.ndarray] | None = None,
+    **manifest: Any,
+) -> Path:
+    """Writes a bundle whose probe answers `tables` (its 8-bit probe `int8`); `logits` is the mean of `step_logits`."""
     folder.mkdir(parents=True, exist_ok=True)
     batch = manifest.pop("batch", "N")
+    for middle, answers in (("", tables), (".int8", int8)):
+        if answers is not None:
+            steps = answers["step_logits"]
+            model = {"logits": steps.mean(axis=0), "step_logits": steps}
+            write_bytes(folder / f"model{middle}.onnx", tape_graph(model, batch))
+            write_bytes(folder / f"model{middle}.probe.onnx", tape_graph({**model, **answers}, batch))
     steps = tables["step_logits"]
-    answers = {"logits": steps.mean(axis=0), "step_logits": steps}
-    write_bytes(folder / "model.onnx", tape_graph(answers, batch))
-    write_bytes(folder / "model.probe.onnx", tape_graph({**answers, **tables}, batch))
     labels = [f"class {k}" for k in range(steps.shape[2])]
-    return _finished(folder, len(steps), labels, [1, 1, 1], layers, **manifest)
+    return _finished(folder, len(steps), manifest.pop("labels", labels), [1, 1, 1], layers, **manifest)
 
 
 def torch_bundle(model: Any, folder: Path, shape: tuple[int, ...], timesteps: int, classes: int) -> Path:

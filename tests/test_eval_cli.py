@@ -100,6 +100,19 @@ def test_bundles_stand_side_by_side(
     assert "Side by side" in capsys.readouterr().out
 
 
+def test_int8_counts_come_from_its_own_probe(bundle: Path, data: Path, tmp_path: Path, no_figures: None) -> None:
+    fewer = NET.tables | {"sum.conv": NET.tables["sum.conv"] // 2}
+    both = tape_bundle(tmp_path / "quantized" / "bundle", NET.layers, NET.tables, int8=fewer)
+    assert run(both, data, "--compare", "--out", str(tmp_path / "both")) == 0
+    exact, quantized = json.loads((tmp_path / "both" / "report.json").read_text())["comparison"]
+    assert (exact["name"], quantized["name"]) == ("bundle fp32", "bundle int8")
+    assert exact["conv_acs"] > quantized["conv_acs"]
+    assert run(both, data, "--variant", "int8") == 0
+    body = json.loads((both.parent / "report-int8" / "report.json").read_text())
+    assert body["totals"]["conv_acs"] == quantized["conv_acs"]
+    assert body["measured"]["model"] == "model.int8.onnx"
+
+
 def test_names_are_what_tells_the_paths_apart() -> None:
     assert short_names(["/a/x/bundle", "/a/y/bundle"], ["fp32", "fp32"]) == ["x", "y"]
     assert short_names(["/a/x/bundle", "/a/x/bundle"], ["fp32", "int8"]) == ["bundle fp32", "bundle int8"]
