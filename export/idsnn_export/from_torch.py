@@ -31,7 +31,7 @@ from .folding import FOLDS_INTO, fold, rebuilt
 from .metadata import Metadata, write_metadata
 from .network import INPUT, OUTPUT, Layer, Network
 from .plan import fill_types
-from .shapes import Shape
+from .shapes import Shape, infer_shape
 from .summing import SumPool2d, average_to_sum
 from .timing import DEFAULT_DT, leak
 from .tracing import trace_step
@@ -144,11 +144,7 @@ def with_windows(network: Network, input_shape: tuple[int, ...]) -> Network:
     windows: dict[str, nn.Module] = {}
     for layer in network.layers:
         if isinstance(layer.module, nn.AdaptiveAvgPool2d):
-            size, wanted = shapes[layer.sources[0]][1:], layer.module.output_size
-            wanted = wanted if isinstance(wanted, tuple) else (wanted, wanted)
-            out = tuple(n if w is None else w for n, w in zip(size, wanted, strict=True))
-            if any(n % w for n, w in zip(size, out, strict=True)):
-                raise UnsupportedError(f"{layer}: {size} does not divide into {out}; its windows would differ in size")
+            (_, *size), (_, *out) = shapes[layer.sources[0]], shapes[layer.name]
             windows[layer.name] = nn.AvgPool2d((size[0] // out[0], size[1] // out[1]))
     return network.with_modules(windows)
 
@@ -178,21 +174,39 @@ def _step(dt: float | None, metadata: Metadata | None) -> float:
 
 
 def _shapes(network: Network, input_shape: tuple[int, ...]) -> dict[str, Shape]:
-    """What each layer gives for one sample, found by sending one through; neurons keep their input's shape."""
-    values: dict[str, Tensor] = {INPUT: torch.zeros(1, *input_shape, dtype=torch.float64)}
-    with torch.no_grad():
-        for layer in network.layers:
-            parts = [values[source] for source in layer.sources]
-            if any(part.shape != parts[0].shape for part in parts):
-                shapes = ", ".join(f"{name} {tuple(p.shape[1:])}" for name, p in zip(layer.sources, parts, strict=True))
-                raise GraphError(f"{layer}: adds values of different shapes, {shapes}; NIR does not broadcast")
-            try:
-                spiking = isinstance(layer.module, (Leaky, Membrane))
-                values[layer.name] = parts[0] if spiking else layer.module(parts[0])
-            except (RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise GraphError(f"{layer}: cannot take {tuple(parts[0].shape[1:])}: {reason}") from None
-    return {name: tuple(value.shape[1:]) for name, value in values.items()}
+    """What each layer gives for one sample at one step."""
+    shapes: dict[str, Shape] = {INPUT: tuple(input_shape)}
+    for layer in network.layers:
+        parts = [shapes[source] for source in layer.sources]
+        if len(set(parts)) > 1:
+            found = ", ".join(f"{name} {shape}" for name, shape in zip(layer.sources, parts, strict=True))
+            raise GraphError(f"{layer}: its sources differ in shape, {found}; NIR does not broadcast")
+        try:
+            shapes[layer.name] = _shape_after(layer, parts[0])
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{layer}: {error}") from None
+        except GraphError as error:
+            raise GraphError(f"{layer}: {error}") from None
+    return shapes
+
+
+def _shape_after(layer: Layer, shape: Shape) -> Shape:
+    if isinstance(layer.module, (Leaky, Membrane)):
+        return shape
+    if isinstance(layer.module, nn.AdaptiveAvgPool2d):
+        return (shape[0], *_adaptive_size(layer.module, shape))
+    return infer_shape(NODES[type(layer.module)](layer.module, shape), shape)
+
+
+def _adaptive_size(module: Any, shape: Shape) -> tuple[int, int]:
+    """The (H, W) that an adaptive pooling gives."""
+    if len(shape) != 3:
+        raise GraphError(f"pooling takes (C, H, W), reached by {shape}")
+    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
+    height, width = (n if w is None else w for n, w in zip(shape[1:], wanted, strict=True))
+    if shape[1] % height or shape[2] % width:
+        raise UnsupportedError(f"{shape[1:]} does not divide into {(height, width)}; its windows would differ in size")
+    return height, width
 
 
 def _refuse_unknown(network: Network) -> None:
