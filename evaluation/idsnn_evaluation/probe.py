@@ -18,7 +18,7 @@ VARIANTS = {"fp32": "model.probe.onnx", "int8": "model.int8.probe.onnx"}
 
 
 class Probe:
-    """A network that counts: images in, logits and the sums of DESIGN's probe graph out.
+    """A network that counts: images in, logits and the sums of docs/onnx.md out.
 
     Attributes:
         entries: the layer table; `still` what in it is the same at every step.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -81,14 +81,13 @@ class Synapses:
 
 @dataclass(frozen=True)
 class Neurons:
-    """A layer of spiking neurons; `raster` lists the flat indices that the probe traces."""
+    """A layer of spiking neurons; `shape` is per sample and time step."""
 
     name: str
     kind: str
     sources: tuple[str, ...]
     shape: Shape
-    raster: Shape = ()
-    pools: tuple[Pool, ...] = field(default=())
+    pools: tuple[Pool, ...] = ()
 
     @property
     def size(self) -> int:
@@ -149,7 +148,6 @@ def _neurons(layer: Mapping[str, Any]) -> Neurons:
         str(layer["kind"]),
         tuple(layer["sources"]),
         _shape(layer["shape"]),
-        _shape(layer.get("raster", ())),
         _pools(layer),
     )
 

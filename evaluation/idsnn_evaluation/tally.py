@@ -44,13 +44,11 @@ class SynapseTally:
 
     def add(self, outputs: Arrays) -> Counts:
         """Takes in a batch; returns each sample's ACs, int64 `(n,)`."""
-        total, nonzero = (outputs.get(name) for name in self.outputs)
-        if total is None:
-            raise KeyError(self.outputs[0])
+        name, nonzero = self.outputs
         # float64 from here on: a pooled sum times the pool's area must stay exact.
-        sums = self._fit(total)
-        count = sums if nonzero is None else self._fit(nonzero)
-        effective = operations(integers(count, self.outputs[1]), self.fan)
+        sums = self._fit(outputs[name])
+        count = self._fit(outputs[nonzero]) if nonzero in outputs else sums
+        effective = operations(integers(count, nonzero), self.fan)
         binary = (sums == count).reshape(len(sums), -1).all(axis=1)
         self.effective_acs += int(effective[binary].sum())
         self.effective_macs += int(effective[~binary].sum())
@@ -60,7 +58,7 @@ class SynapseTally:
         self.analog |= not (binary.all() if self.still else is_whole(spikes)) or bool((spikes < 0).any())
         if self.analog:
             return np.zeros(len(sums), dtype=np.int64)
-        whole = integers(spikes, self.outputs[0])
+        whole = integers(spikes, name)
         acs = operations(whole, self.fan)
         self.acs += int(acs.sum())
         self.events += int(whole.sum())
