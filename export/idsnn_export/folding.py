@@ -17,6 +17,7 @@ from idsnn_deploy.errors import UnsupportedError
 
 from .network import INPUT, Layer, Network
 
+WEIGHTED: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d)
 FOLDS_INTO: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
     nn.BatchNorm1d: (nn.Linear, nn.Conv1d),
     nn.BatchNorm2d: (nn.Conv2d,),

@@ -1,10 +1,11 @@
 """torch → NIR: a table from layer type to node, and the passes that come before it.
 
-    trace_step    one time step as a list of layers
-    fold          batch normalization into the weights before it
-    with_windows  adaptive pooling into pooling with a window
+    trace_step      one time step as a list of layers
+    with_membranes  spiking layers as the file says them
+    fold            batch normalization into the weights before it
+    with_windows    adaptive pooling into pooling with a window
     average_to_sum  (on request) average pooling into sum pooling
-    as_float32    every number as the float32 that the file will hold
+    as_float32      every weight as the float32 that the file will hold
 
 A spiking layer v[t] = beta v[t-1] (1 - s[t-1]) + I[t], s = v > theta, becomes a LIF node with
 
@@ -15,7 +16,7 @@ whose membrane is (1 - beta) v: equal spikes, and the one form that snnTorch, Sp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import nir
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
-from .folding import FOLDS_INTO, fold, rebuilt
+from .folding import FOLDS_INTO, WEIGHTED, fold, rebuilt
 from .metadata import Metadata, write_metadata
 from .network import INPUT, OUTPUT, Layer, Network
 from .plan import fill_types
@@ -74,21 +75,19 @@ def prepare(model: nn.Module, input_shape: tuple[int, ...], *, dt: float | None 
         raise ValueError(f"pool = {pool!r}: 'avg' or 'sum'")
     network = trace_step(model)
     _refuse_unknown(network)
+    network = with_membranes(network, DEFAULT_DT if dt is None else dt)
     network = with_windows(fold(network), input_shape)
     if pool == "sum":
         network = average_to_sum(network)
-    return as_float32(network, DEFAULT_DT if dt is None else dt)
+    return as_float32(network)
 
 
 def to_graph(network: Network, input_shape: tuple[int, ...]) -> nir.NIRGraph:
     """The NIR graph of a prepared network; nodes are typed and edges are in the order of evaluation."""
-    shapes = _shapes(network, input_shape)
     nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input(np.array(input_shape))}
-    for layer in network.layers:
-        try:
-            nodes[layer.name] = NODES[_kind(layer)](layer.module, shapes[layer.sources[0]])
-        except UnsupportedError as error:
-            raise UnsupportedError(f"{layer}: {error}") from None
+    shapes: dict[str, Shape] = {INPUT: tuple(input_shape)}
+    for layer, node, shape in _converted(network, input_shape):
+        nodes[layer.name], shapes[layer.name] = node, shape
     nodes[OUTPUT] = nir.Output(np.array(shapes[network.outputs[0]]))
     edges = [(source, layer.name) for layer in network.layers for source in layer.sources]
     edges += [(source, OUTPUT) for source in network.outputs]
@@ -140,29 +139,34 @@ def with_windows(network: Network, input_shape: tuple[int, ...]) -> Network:
     """The network with an `AvgPool2d` for every `AdaptiveAvgPool2d`; a pass that keeps the function."""
     if not any(isinstance(layer.module, nn.AdaptiveAvgPool2d) for layer in network.layers):
         return network
-    shapes = _shapes(network, input_shape)
     windows: dict[str, nn.Module] = {}
-    for layer in network.layers:
+    for layer, node, _ in _converted(network, input_shape):
         if isinstance(layer.module, nn.AdaptiveAvgPool2d):
-            (_, *size), (_, *out) = shapes[layer.sources[0]], shapes[layer.name]
-            windows[layer.name] = nn.AvgPool2d((size[0] // out[0], size[1] // out[1]))
+            windows[layer.name] = nn.AvgPool2d((int(node.kernel_size[0]), int(node.kernel_size[1])))
     return network.with_modules(windows)
 
 
-def as_float32(network: Network, dt: float) -> Network:
-    """The network with every weight and neuron parameter at the float32 number of the file, in float64."""
-    exact: dict[str, nn.Module] = {}
+def with_membranes(network: Network, dt: float) -> Network:
+    """The network with a `Membrane` for every spiking layer, its parameters at the float32 numbers of the file."""
+    membranes: dict[str, nn.Module] = {}
     for layer in network.layers:
-        module = layer.module
-        if isinstance(module, Leaky):
+        if isinstance(layer.module, Leaky):
             beta, theta = beta_and_theta(layer)
             tau, v_threshold = np.float32(dt / (1 - beta)), np.float32((1 - beta) * theta)
-            exact[layer.name] = Membrane(np.asarray(tau), np.asarray(v_threshold), dt)
-        elif isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            weight, bias = layer.module.weight.float(), layer.module.bias.float()
-            if not (weight.isfinite().all() and bias.isfinite().all()):
+            membranes[layer.name] = Membrane(np.asarray(tau), np.asarray(v_threshold), dt)
+    return network.with_modules(membranes)
+
+
+def as_float32(network: Network) -> Network:
+    """The network, folded before, with every weight at the float32 number of the file, held in float64."""
+    exact: dict[str, nn.Module] = {}
+    for layer in network.layers:
+        module: Any = layer.module
+        if type(module) in WEIGHTED:
+            module = rebuilt(module, module.weight.float(), module.bias.float())
+            if not (module.weight.sum() + module.bias.sum()).isfinite():  # in float64 a sum of float32s cannot overflow
                 raise UnsupportedError(f"{layer}: its weights are not finite in float32")
-            exact[layer.name] = rebuilt(module, weight, bias)
+            exact[layer.name] = module
     return network.with_modules(exact)
 
 
@@ -173,8 +177,8 @@ def _step(dt: float | None, metadata: Metadata | None) -> float:
     return given[0] if given else DEFAULT_DT
 
 
-def _shapes(network: Network, input_shape: tuple[int, ...]) -> dict[str, Shape]:
-    """What each layer gives for one sample at one step."""
+def _converted(network: Network, input_shape: tuple[int, ...]) -> Iterator[tuple[Layer, nir.NIRNode, Shape]]:
+    """Each layer with its node and the shape of what it gives for one sample at one step."""
     shapes: dict[str, Shape] = {INPUT: tuple(input_shape)}
     for layer in network.layers:
         parts = [shapes[source] for source in layer.sources]
@@ -182,37 +186,19 @@ def _shapes(network: Network, input_shape: tuple[int, ...]) -> dict[str, Shape]:
             found = ", ".join(f"{name} {shape}" for name, shape in zip(layer.sources, parts, strict=True))
             raise GraphError(f"{layer}: its sources differ in shape, {found}; NIR does not broadcast")
         try:
-            shapes[layer.name] = _shape_after(layer, parts[0])
+            node = NODES[_kind(layer)](layer.module, parts[0])
+            shapes[layer.name] = infer_shape(node, parts[0])
         except UnsupportedError as error:
             raise UnsupportedError(f"{layer}: {error}") from None
         except GraphError as error:
             raise GraphError(f"{layer}: {error}") from None
-    return shapes
-
-
-def _shape_after(layer: Layer, shape: Shape) -> Shape:
-    if isinstance(layer.module, (Leaky, Membrane)):
-        return shape
-    if isinstance(layer.module, nn.AdaptiveAvgPool2d):
-        return (shape[0], *_adaptive_size(layer.module, shape))
-    return infer_shape(NODES[type(layer.module)](layer.module, shape), shape)
-
-
-def _adaptive_size(module: Any, shape: Shape) -> tuple[int, int]:
-    """The (H, W) that an adaptive pooling gives."""
-    if len(shape) != 3:
-        raise GraphError(f"pooling takes (C, H, W), reached by {shape}")
-    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
-    height, width = (n if w is None else w for n, w in zip(shape[1:], wanted, strict=True))
-    if shape[1] % height or shape[2] % width:
-        raise UnsupportedError(f"{shape[1:]} does not divide into {(height, width)}; its windows would differ in size")
-    return height, width
+        yield layer, node, shapes[layer.name]
 
 
 def _refuse_unknown(network: Network) -> None:
     for layer in network.layers:
         kind = _kind(layer)
-        if kind not in NODES and kind not in FOLDS_INTO and kind is not nn.AdaptiveAvgPool2d:
+        if kind not in NODES and kind not in FOLDS_INTO:
             advice = ADVICE.get(kind.__name__, f"known are {', '.join(sorted(known.__name__ for known in NODES))}")
             raise UnsupportedError(f"{layer}: has no NIR form; {advice}")
         reason = next((reason for name, wrong, reason in OPTIONS if wrong(getattr(layer.module, name, None))), None)
@@ -221,7 +207,7 @@ def _refuse_unknown(network: Network) -> None:
 
 
 def _kind(layer: Layer) -> type[nn.Module]:
-    return Leaky if isinstance(layer.module, Leaky) else type(layer.module)
+    return Membrane if isinstance(layer.module, Leaky) else type(layer.module)
 
 
 def _array(values: Tensor) -> Array:
@@ -256,6 +242,17 @@ def _pool(make: Callable[..., nir.NIRNode]) -> Callable[[Any, Shape], nir.NIRNod
     return pool
 
 
+def _adaptive(module: Any, shape: Shape) -> nir.NIRNode:
+    if len(shape) != 3:
+        raise GraphError(f"pooling takes (C, H, W), reached by {shape}")
+    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
+    out = tuple(n if w is None else w for n, w in zip(shape[1:], wanted, strict=True))
+    if any(n % w for n, w in zip(shape[1:], out, strict=True)):
+        raise UnsupportedError(f"{shape[1:]} does not divide into {out}; its windows would differ in size")
+    window = np.array([n // w for n, w in zip(shape[1:], out, strict=True)])
+    return nir.AvgPool2d(window, window, np.zeros(2, int))
+
+
 def _flatten(module: Any, shape: Shape) -> nir.NIRNode:
     # Counted from the end, the batch axis that torch has and NIR has not makes no difference; every importer agrees.
     first, last = (n if n < 0 else n - 1 - len(shape) for n in (module.start_dim, module.end_dim))
@@ -281,15 +278,15 @@ def _lif(module: Membrane, shape: Shape) -> nir.NIRNode:
     )
 
 
-# Layer type → node, from the layer and the shape of its input. `Leaky` stands for all its subclasses.
+# Layer type → node, from the layer and the shape of its input. A `Membrane` is what a spiking layer becomes.
 NODES: dict[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = {
     nn.Conv1d: _conv,
     nn.Conv2d: _conv,
     nn.Linear: _affine,
     nn.AvgPool2d: _pool(nir.AvgPool2d),
+    nn.AdaptiveAvgPool2d: _adaptive,
     SumPool2d: _pool(nir.SumPool2d),
     nn.Flatten: _flatten,
-    Leaky: _lif,
     Membrane: _lif,
 }
 
