@@ -22,7 +22,7 @@ from idsnn_deploy.errors import GraphError, UnsupportedError
 from idsnn_export.equal import differences, equal
 from idsnn_export.metadata import KEY, Metadata, read_metadata, write_metadata
 from idsnn_export.plan import fill_types
-from idsnn_export.reader import TYPES, read_nir
+from idsnn_export.reader import TYPES, _Scan, read_nir
 from idsnn_export.shapes import SHAPES
 from idsnn_export.writer import nir_bytes, write_nir
 
@@ -175,6 +175,11 @@ def _bomb(file: h5py.File, folder: Path) -> None:
     file.create_dataset("node/nodes/fc/weight", data=zeros, compression="gzip", compression_opts=9, chunks=(4, 1 << 18))
 
 
+def _large_pieces(file: h5py.File, folder: Path) -> None:
+    del file["node/nodes/fc/bias"]
+    file.create_dataset("node/nodes/fc/bias", data=np.zeros(4, np.float32), maxshape=(None,), chunks=(1 << 26,))
+
+
 def _many_strings(file: h5py.File, folder: Path) -> None:
     del file["node/edges"]
     file.create_dataset("node/edges", (1 << 20, 2), h5py.string_dtype())
@@ -210,6 +215,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, Path], None], str]] = {
     "virtual data": (_virtual, "outside this file"),
     "a huge empty shape": (_huge, "claims"),
     "a bomb": (_bomb, "reached by"),
+    "pieces larger than the whole": (_large_pieces, "pieces"),
     "a million names": (_many_strings, "strings|claims"),
     "long names": (_long_strings, "characters"),
     "a loop of links": (_loop, "two links"),
@@ -252,6 +258,19 @@ def test_a_hostile_file_is_one_typed_error(name: str, tmp_path: Path) -> None:
         read_nir(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_all_data_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = nir_bytes(CASES["residual"].build())
+    (tmp_path / "a.nir").write_bytes(data)
+    monkeypatch.setattr("idsnn_export.reader.LIMIT", len(data))
+    read_nir(tmp_path / "a.nir")
+    total = _Scan()
+    with h5py.File(tmp_path / "a.nir") as file:
+        total.read(file)
+    monkeypatch.setattr("idsnn_export.reader.LIMIT", total.total - 1)
+    with h5py.File(tmp_path / "a.nir") as file, pytest.raises(GraphError, match="bytes in all"):
+        _Scan().read(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"not HDF5 at all" * 100])

@@ -12,6 +12,7 @@ from typing import Any
 
 import nir
 import numpy as np
+
 from idsnn_deploy.errors import GraphError
 
 KEY = "idsnn"

@@ -5,8 +5,8 @@ built of others, and `nir.read` follows and allocates all of that. Here nothing 
 
     links       hard ones only, each object once, groups at most 16 deep
     data sets   stored in this file, as they are or with gzip and shuffle; numbers of at most 8 bytes, or strings
-    sizes       each at most 1,100 times the bytes that it takes in the file (constant arrays shrink 500-fold), 1 GiB in
-                all, which is also the most that the file may have and that one node may give at one step
+    sizes       each at most 1,100 times the bytes that it takes in the file (constant arrays shrink 500-fold), in pieces
+                no larger than the whole, 1 GiB in all; as much for the file, and for what one node gives at a step
     nodes       known types with exactly their fields; finite numbers
     strings     in heaps that HDF5 can walk to their end (`heap`)
     structure   whatever `plan` accepts: no dangling edges, one input, one output, shapes that meet
@@ -82,7 +82,7 @@ class _Scan:
     """Reads an HDF5 file into dicts, and looks at every object before it does."""
 
     def __init__(self) -> None:
-        self.seen: set[Any] = set()
+        self.seen: set[int] = set()  # addresses in the file
         self.total = 0
 
     def read(self, group: h5py.Group, where: str = "", depth: int = 0) -> dict[str, Any]:
@@ -106,10 +106,9 @@ class _Scan:
 
     def _once(self, item: h5py.HLObject, where: str) -> None:
         info = h5py.h5o.get_info(item.id)
-        key = (info.fileno, info.addr) if hasattr(info, "addr") else item.name
-        if key in self.seen:
+        if info.addr in self.seen:
             raise GraphError(f"{where}: reached by two links")
-        self.seen.add(key)
+        self.seen.add(info.addr)
         if len(self.seen) > 20 * NODES:
             raise GraphError(f"more than {20 * NODES:,} objects")
 
@@ -130,6 +129,8 @@ class _Scan:
         stored = int(item.id.get_storage_size())
         if size > SMALL and size > RATIO * stored:
             raise GraphError(f"{where}: {item.shape} claims {size:,} bytes and has {stored:,} in the file")
+        if item.chunks and int(np.prod(item.chunks, dtype=object)) * item.dtype.itemsize > max(SMALL, size):
+            raise GraphError(f"{where}: {item.shape} in pieces of {item.chunks}, which are larger than the whole")
         self._count(size, where)
         if text is not None and text.length is None:
             return self._strings(item, where)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import nir
 import numpy as np
+
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 Shape = tuple[int, ...]

@@ -15,8 +15,9 @@ from typing import Any
 
 import nir
 import numpy as np
-from idsnn_deploy.errors import GraphError
 from numpy.typing import NDArray
+
+from idsnn_deploy.errors import GraphError
 
 from .metadata import read_metadata
 
