@@ -17,13 +17,14 @@ from torch import Tensor, nn
 import idsnn
 from idsnn_deploy.errors import GraphError, UnsupportedError
 from idsnn_export.folding import FOLDS_INTO, fold
-from idsnn_export.from_torch import NODES, prepare, to_graph, to_nir, with_windows
+from idsnn_export.from_torch import prepare, to_graph, to_nir, with_windows
 from idsnn_export.interpreter import interpret, trace
 from idsnn_export.metadata import Metadata, read_metadata
 from idsnn_export.network import INPUT, Network
 from idsnn_export.parity import exact_gate, float_gate
 from idsnn_export.reader import read_nir
 from idsnn_export.summing import average_to_sum
+from idsnn_export.torch_nodes import NODES
 from idsnn_export.torch_run import run_model, run_prepared
 from idsnn_export.tracing import trace_step
 from idsnn_export.writer import write_nir

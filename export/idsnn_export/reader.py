@@ -5,8 +5,8 @@ built of others, and `nir.read` follows and allocates all of that. Here nothing 
 
     links       hard ones only, each object once, groups at most 16 deep
     data sets   stored in this file, as they are or with gzip and shuffle; numbers of at most 8 bytes, or strings
-    sizes       each at most 1,100 times the bytes that it takes in the file (constant arrays shrink 500-fold), in pieces
-                no larger than the whole, 1 GiB in all; as much for the file, and for what one node gives at a step
+    sizes       each at most 1,100 times the bytes that it takes in the file (constants shrink 500-fold), in pieces no
+                larger than the whole, 1 GiB in all; as much for the file, and for what one node gives at a step
     nodes       known types with exactly their fields; finite numbers
     strings     in heaps that HDF5 can walk to their end (`heap`)
     structure   whatever `plan` accepts: no dangling edges, one input, one output, shapes that meet

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from idsnn_deploy.errors import UnsupportedError
 
-from .from_torch import Membrane
 from .interpreter import Trace
 from .network import INPUT, Network
+from .torch_nodes import Membrane
 from .tracing import trace_step
 
 Array = NDArray[Any]
