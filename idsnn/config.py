@@ -80,7 +80,7 @@ class TrainConfig:
     milestones: tuple[int, ...] = ()
     """Epochs of the falls of the step schedule."""
     augment: Literal["auto", "none", "shift", "crop-flip"] = "auto"
-    """auto: shift for digits and mnist, crop-flip for the rest."""
+    """auto: none for digits, shift for mnist, crop-flip for the rest."""
     val_fraction: float = 0.0
     """Part of the training images that is held out and picks the best epoch."""
     limit_train: int | None = None

@@ -38,7 +38,9 @@ class Augment:
 
 
 AUGMENTS = {"none": Augment(), "shift": Augment(1), "shift-2": Augment(2), "crop-flip": Augment(4, flip=True)}
-_AUTO = {"digits": "shift", "mnist": "shift-2"}
+# Digits of 8x8 pixels: unmoved. A quarter of the training images held out, 15 epochs at width 16, seed 0: the student is
+# right on 98.1 % of them without moving and on 88.6 % with moves by one pixel.
+_AUTO = {"digits": "none", "mnist": "shift-2"}
 
 
 @dataclass(frozen=True)

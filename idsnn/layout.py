@@ -13,7 +13,8 @@ _SAFE_CHANNELS = 8
 def memory_format(network: nn.Module) -> torch.memory_format:
     """channels_last, or contiguous for a network on the CPU that channels_last would make corrupt memory."""
     for module in network.modules():
-        strided = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1)
-        if strided and module.in_channels < _SAFE_CHANNELS and module.weight.device.type == "cpu":
-            return torch.contiguous_format
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1):
+            narrow = module.in_channels < _SAFE_CHANNELS
+            if narrow and module.weight.device.type == "cpu":
+                return torch.contiguous_format
     return torch.channels_last
