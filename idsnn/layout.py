@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-# oneDNN (torch 2.15, AVX2) writes past its buffers in the backward pass of a strided 1x1 convolution from fewer
-# channels than this, when tensors are channels_last: "corrupted double-linked list".
-_SAFE_CHANNELS = 8
+# oneDNN writes past its workspace in the backward pass of a strided 1x1 convolution when tensors are channels_last and
+# the input has fewer channels than a block, 8 with AVX2 and 16 with AVX-512 (uxlfoundation/oneDNN#6035; met with torch
+# 2.15 as "corrupted double-linked list").
+_SAFE_CHANNELS = 16
 
 
 def memory_format(network: nn.Module) -> torch.memory_format:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from idsnn import ResNet, SpikingResNet, distillation_loss, initialize_from
-from idsnn.initialize import MATCHES, loop
+from idsnn.initialize import MATCHES
 from idsnn.neuron import lif_step
 from idsnn.rates import FiringRates, odd_layers
 from idsnn_deploy.errors import RunError
@@ -121,11 +121,15 @@ def test_blocks_correspond_within_a_stage(teacher: int, student: int, match: str
         return 0 if n == 1 else math.floor(j * (count - 1) / (n - 1) + 0.5)
 
     ann, snn = ResNet(teacher, 3, width=1), SpikingResNet(student, 3, width=1)
-    for number, (stage, count) in enumerate(zip(("layer1", "layer2", "layer3", "layer4"), DEPTHS[teacher], strict=True)):
+    for number, (stage, count) in enumerate(
+        zip(("layer1", "layer2", "layer3", "layer4"), DEPTHS[teacher], strict=True)
+    ):
         for j in range(count):  # each block says which one it is
             nn.init.constant_(getattr(ann, stage)[j].conv2.weight, 100.0 * number + j)
     initialize_from(ann, snn, match)
-    for number, (stage, count) in enumerate(zip(("layer1", "layer2", "layer3", "layer4"), DEPTHS[student], strict=True)):
+    for number, (stage, count) in enumerate(
+        zip(("layer1", "layer2", "layer3", "layer4"), DEPTHS[student], strict=True)
+    ):
         for j in range(count):
             source = expected(j, count, DEPTHS[teacher][number])
             assert (getattr(snn, stage)[j].conv2.weight == 100 * number + source).all()

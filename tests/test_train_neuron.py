@@ -38,7 +38,8 @@ def stepping_snntorch(current: torch.Tensor, beta: torch.Tensor, theta: torch.Te
 
 
 def test_the_golden_trace_pins_the_equation() -> None:
-    # By hand, beta 0.25 and theta 0.5: 0.4; 0.1+0.5 spikes; reset, 0.5 is not above; 0.125+0.375 is not; 0.125+0.376 is.
+    # By hand, beta 0.25, theta 0.5: 0.4; 0.1+0.5 spikes; after the reset 0.5 is not above theta, 0.125+0.375 is not,
+    # 0.125+0.376 is; after that reset 0.2; 0.05+0.5 spikes.
     current = torch.tensor([0.4, 0.5, 0.5, 0.375, 0.376, 0.2, 0.5], dtype=torch.float64)[:, None]
     assert LIF().double()(current)[:, 0].tolist() == [0, 1, 0, 0, 1, 0, 1]
     v, membranes = torch.zeros(1, dtype=torch.float64), []

@@ -1,0 +1,72 @@
+"""Two processes under torchrun: the weights of one process whose batch normalization sees the same half-batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from idsnn.checkpoint import build_student, load_run
+from idsnn.config import TrainConfig, read_config
+from idsnn.data import Loader, load_data
+from idsnn.schedule import learning_rate
+
+EPOCHS = 2
+FLAGS = ["--arm", "baseline", "--width", "4", "--epochs", str(EPOCHS), "--limit-train", "96", "--limit-test", "30"]
+FLAGS += ["--batch-size", "32", "--timesteps", "2", "--device", "cpu", "--lr", "0.05"]
+
+
+def halves(folder: Path) -> torch.nn.Module:
+    """One process: a copy of the network for each half of the batch, both moved by the mean of their gradients."""
+    config: TrainConfig = read_config(folder / "config.json")
+    resolved = json.loads((folder / "config.json").read_text())
+    data = load_data(config)
+    images = data.on(data.train, torch.device("cpu"))
+    copies, loaders, optimizers = [], [], []
+    for rank in (0, 1):
+        torch.manual_seed(config.seed + 1)
+        copies.append(build_student(resolved).train())
+        loaders.append(Loader(images, config.batch_size, data.augment, config.seed, rank, 2))
+        settings = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
+        optimizers.append(torch.optim.SGD(copies[-1].parameters(), **settings))
+    for epoch in range(EPOCHS):
+        batches = [loader.epoch("student", epoch) for loader in loaders]
+        for step, pair in enumerate(zip(*batches, strict=True)):
+            for copy, optimizer, (x, y) in zip(copies, optimizers, pair, strict=True):
+                optimizer.zero_grad()
+                cross_entropy(copy(x.clone(memory_format=torch.contiguous_format)), y).backward()
+            for ours, theirs in zip(*(copy.parameters() for copy in copies), strict=True):
+                assert ours.grad is not None
+                assert theirs.grad is not None
+                mean = (ours.grad + theirs.grad) / 2
+                ours.grad, theirs.grad = mean, mean.clone()
+            for optimizer in optimizers:
+                optimizer.param_groups[0]["lr"] = learning_rate(config, epoch + step / len(loaders[0]), EPOCHS)
+                optimizer.step()
+        for ours, theirs in zip(*(copy.buffers() for copy in copies), strict=True):
+            if ours.is_floating_point():
+                ours.copy_((ours + theirs) / 2)
+                theirs.copy_(ours)
+    return copies[0]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_that_sees_their_half_batches(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command += ["-m", "idsnn.cli", *FLAGS, "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("each process's own images") == 1  # one process speaks
+    assert json.loads((out / "summary.json").read_text())["processes"] == 2
+    expected, found = halves(out).state_dict(), load_run(out).student.state_dict()
+    for name, tensor in expected.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6)

@@ -1,0 +1,362 @@
+"""`idsnn-train` from the command line: what it writes, what it refuses, how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import idsnn
+from idsnn import fit
+from idsnn.cli import main
+from idsnn.config import PRESETS, TrainConfig, preset
+from idsnn.fit import State
+from idsnn.schedule import learning_rate
+from idsnn_deploy.errors import RunError
+
+TINY = ["--width", "2", "--epochs", "2", "--teacher-depth", "18", "--limit-train", "64", "--limit-test", "20"]
+TINY += ["--batch-size", "32", "--timesteps", "2"]
+FILES = {"config.json", "teacher.safetensors", "student.safetensors", "last.ckpt", "metrics.csv", "summary.json"}
+
+
+def everything_under(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "student.safetensors")
+
+
+def equal(a: Path, b: Path) -> bool:
+    ours, theirs = weights(a), weights(b)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main([*TINY, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_folder_holds_what_the_next_stage_reads(tiny: Path) -> None:
+    assert {file.name for file in tiny.iterdir()} == FILES | {"curves.png"}
+    summary = json.loads((tiny / "summary.json").read_text())
+    for key in ("dataset", "arm", "timesteps", "epochs", "seed", "width", "teacher_accuracy", "student_accuracy"):
+        assert summary[key] is not None
+    for key in ("best_test_accuracy", "firing_rate", "parameters", "seconds", "device", "versions"):
+        assert summary[key]
+    assert 0 <= summary["student_accuracy"] <= 1
+    rows = list(csv.DictReader((tiny / "metrics.csv").read_text().splitlines()))
+    assert [(row["phase"], row["epoch"]) for row in rows] == [
+        *(("teacher", "1"), ("teacher", "2"), ("student", "1"), ("student", "2"))
+    ]
+    assert all(float(row["loss"]) > 0 and float(row["lr"]) > 0 and float(row["seconds"]) > 0 for row in rows)
+    assert float(rows[-1]["test_accuracy"]) == summary["student_accuracy"]
+    config = json.loads((tiny / "config.json").read_text())
+    assert config["labels"] == [str(digit) for digit in range(10)]
+    assert config["input_shape"] == [1, 8, 8]
+    assert len(config["mean"]) == len(config["std"]) == 1
+
+
+def test_load_run_gives_back_the_networks(tiny: Path) -> None:
+    run = idsnn.load_run(tiny)
+    assert not run.student.training
+    assert run.teacher is not None
+    assert run.config["timesteps"] == run.student.timesteps == 2
+    assert run.summary["arm"] == "idsnn"
+
+
+def test_a_pretrained_folder_reads_back_the_same(tiny: Path, tmp_path: Path) -> None:
+    run = idsnn.load_run(tiny)
+    idsnn.save_pretrained(run, tmp_path / "model")
+    assert {"config.json", "model.safetensors"} <= {file.name for file in (tmp_path / "model").iterdir()}
+    again = idsnn.load_run(tmp_path / "model")
+    images = torch.randn(3, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(again.student(images), run.student(images))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(tiny: Path, tmp_path: Path) -> None:
+    assert main(["--config", str(tiny / "config.json"), "--out", str(tmp_path / "same")]) == 0
+    assert equal(tiny, tmp_path / "same")
+    assert main([*TINY, "--seed", "1", "--out", str(tmp_path / "other")]) == 0
+    assert not equal(tiny, tmp_path / "other")
+
+
+@pytest.mark.parametrize("arm", ["baseline", "init", "kd"])
+def test_the_arms_share_a_teacher(arm: str, tiny: Path, tmp_path: Path) -> None:
+    assert main([*TINY, "--arm", arm, "--epochs", "1", "--teacher", str(tiny), "--out", str(tmp_path / arm)]) == 0
+    summary = json.loads((tmp_path / arm / "summary.json").read_text())
+    assert (tmp_path / arm / "teacher.safetensors").exists() == (arm != "baseline")
+    if arm != "baseline":
+        theirs, ours = (load_file(folder / "teacher.safetensors") for folder in (tiny, tmp_path / arm))
+        assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+        assert summary["teacher_accuracy"] == json.loads((tiny / "summary.json").read_text())["teacher_accuracy"]
+
+
+def test_a_teacher_comes_from_a_file(tiny: Path, tmp_path: Path) -> None:
+    tensors = load_file(tiny / "teacher.safetensors")
+    torch.save(tensors, tmp_path / "teacher.pth")
+    for source in (tiny / "teacher.safetensors", tmp_path / "teacher.pth"):
+        out = tmp_path / source.suffix[1:]
+        assert main([*TINY, "--epochs", "1", "--teacher", str(source), "--out", str(out)]) == 0
+    assert equal(tmp_path / "safetensors", tmp_path / "pth")
+
+
+def test_learned_neurons_and_frames_survive_the_run_folder(tmp_path: Path) -> None:
+    flags = ["--learn-beta", "--learn-threshold", "--residual", "sew", "--arm", "baseline", "--epochs", "1"]
+    assert main([*TINY, *flags, "--out", str(tmp_path / "run")]) == 0
+    student = idsnn.load_run(tmp_path / "run").student
+    betas = {layer.beta.item() for layer in student.neurons().values()}
+    assert len(betas) > 1
+    assert student(torch.randn(3, 2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_target_rate_moves_the_firing_rate_towards_it(tmp_path: Path) -> None:
+    rates = {}
+    for target in (None, "0.02", "0.6"):
+        flags = [] if target is None else ["--target-rate", target]
+        out = tmp_path / str(target)
+        assert main([*TINY, "--arm", "baseline", "--epochs", "6", *flags, "--out", str(out)]) == 0
+        rates[target] = json.loads((out / "summary.json").read_text())["firing_rate"]
+    assert rates["0.02"] < 0.7 * rates[None]
+    assert rates["0.6"] > 1.1 * rates[None]
+
+
+def test_a_validation_part_picks_the_best_epoch(tmp_path: Path) -> None:
+    assert main([*TINY, "--arm", "baseline", "--val-fraction", "0.25", "--out", str(tmp_path / "run")]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    best = max(rows, key=lambda row: float(row["val_accuracy"]))  # the first of the highest
+    assert summary["best_epoch"] == int(best["epoch"])
+    assert summary["best_val_accuracy"] == float(best["val_accuracy"])
+    assert summary["train_images"] == 64 - 10 * 2  # two of each class's six or seven are held out
+    assert "best_test_accuracy" not in summary
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def tree(root: Path, train: list[str], test: list[str]) -> Path:
+    for part, names in (("train", train), ("test", test)):
+        for i, name in enumerate(names):
+            (root / part / name).mkdir(parents=True)
+            for j in range(4):
+                pixels = np.full((8, 8, 3), 60 * i + 10 * j, dtype=np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{j}.png")
+    return root
+
+
+def test_a_folder_of_images_is_a_data_set(tmp_path: Path) -> None:
+    data = tree(tmp_path / "data", ["cat", "dog"], ["cat", "dog"])
+    flags = ["--dataset", "folder", "--data", str(data), "--arm", "baseline", "--width", "2", "--epochs", "1"]
+    assert main([*flags, "--out", str(tmp_path / "run")]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["labels"] == ["cat", "dog"]
+    # Grey levels 0, 10, 20, 30 and 60, 70, 80, 90: mean 45, variance 900 + 125.
+    assert config["mean"] == pytest.approx([45 / 255] * 3)
+    assert config["std"] == pytest.approx([1025**0.5 / 255] * 3)
+
+
+# name of the case → arguments, given a scratch folder and a finished run; what the line on stderr must say
+BAD: dict[str, tuple[Any, str]] = {
+    "unknown data set": (lambda tmp, run: ["--dataset", "birds"], "birds"),
+    "no folder named": (lambda tmp, run: ["--dataset", "folder"], "--data"),
+    "missing folder": (lambda tmp, run: ["--dataset", "folder", "--data", str(tmp / "nothing")], "nothing"),
+    "empty folder": (lambda tmp, run: ["--dataset", "folder", "--data", str(empty(tmp))], "class"),
+    "other classes": (
+        lambda tmp, run: ["--dataset", "folder", "--data", str(tree(tmp / "odd", ["a", "b"], ["a", "c"]))],
+        "different classes",
+    ),
+    "no time": (lambda tmp, run: ["--timesteps", "0"], "--timesteps 0"),
+    "no width": (lambda tmp, run: ["--width", "0"], "--width 0"),
+    "an odd rate": (lambda tmp, run: ["--lr", "nan"], "--lr nan"),
+    "unknown preset": (lambda tmp, run: ["--preset", "slow"], "slow"),
+    "no config": (lambda tmp, run: ["--config", str(tmp / "none.json")], "none.json"),
+    "no device": (lambda tmp, run: ["--device", "abacus"], "abacus"),
+    "half on a CPU": (lambda tmp, run: ["--device", "cpu", "--precision", "16-mixed"], "16-mixed"),
+    "no teacher": (lambda tmp, run: ["--teacher", str(tmp / "none.pth")], "none.pth"),
+    "another teacher": (lambda tmp, run: ["--teacher", str(run / "teacher.safetensors")], "conv1.weight has shape"),
+    "code in a teacher": (lambda tmp, run: ["--teacher", str(evil(tmp))], "read safely"),
+    "blocks apart": (lambda tmp, run: ["--depth", "50", "--width", "2"], "layer1.0.conv1"),
+    "nothing to resume": (lambda tmp, run: ["--resume", "--out", str(tmp / "nothing")], "no run to resume"),
+    "resumed otherwise": (lambda tmp, run: ["--resume", "--out", str(run), "--epochs", "7"], "started with 2"),
+    "an existing folder": (lambda tmp, run: [*TINY, "--out", str(run)], "--force"),
+    "a file as folder": (lambda tmp, run: ["--force", "--out", str(run / "config.json")], "is a file"),
+}
+
+
+def empty(scratch: Path) -> Path:
+    (scratch / "empty" / "train").mkdir(parents=True)
+    return scratch / "empty"
+
+
+def evil(scratch: Path) -> Path:
+    torch.save({"conv1.weight": Path("/")}, scratch / "evil.pth")
+    return scratch / "evil.pth"
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_touched(
+    case: str, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, words = BAD[case]
+    argv = make(tmp_path, tiny)
+    argv = argv if "--out" in argv else [*argv, "--out", str(tmp_path / "run")]
+    before = everything_under(tmp_path), everything_under(tiny)
+    capsys.readouterr()
+    assert main(argv) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("idsnn-train: error: ")
+    assert words in line
+    assert (everything_under(tmp_path), everything_under(tiny)) == before
+
+
+def test_force_replaces_a_run_and_keeps_what_is_not_a_runs(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny, out)
+    (out / "notes.txt").write_text("mine")
+    assert main([*TINY, "--arm", "baseline", "--epochs", "1", "--force", "--out", str(out)]) == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / "teacher.safetensors").exists()
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, "--dry-run", "--out", str(tmp_path / "run")]) == 0
+    assert "64 to train" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_run_is_resumed_by_its_summary(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = everything_under(tiny)
+    assert main(["--resume", "--out", str(tiny), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tiny / "summary.json").read_text())
+    assert everything_under(tiny) == before
+
+
+@pytest.mark.parametrize("saves", [0, 1, 2, 3])
+def test_a_run_that_was_interrupted_goes_on_to_the_same_weights(
+    saves: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+
+    def interrupted(state: State, path: Path) -> None:
+        nonlocal count
+        if count == saves:
+            raise KeyboardInterrupt
+        count += 1
+        save(state, path)
+
+    save = State.save
+    monkeypatch.setattr(fit.State, "save", interrupted)
+    assert main([*TINY, "--out", str(tmp_path / "run")]) == 130
+    monkeypatch.undo()
+    assert main(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert equal(tiny, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
+    flags = ["--width", "4", "--epochs", "3", "--arm", "baseline", "--limit-test", "20", "--batch-size", "16"]
+    assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "idsnn.cli", *flags, "--out", str(tmp_path / "killed")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "killed" / "last.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)  # the second epoch is under way
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "student.safetensors").exists()
+    assert main(["--resume", "--out", str(tmp_path / "killed")]) == 0
+    assert equal(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    State(epoch=1, model={"w": torch.ones(8)}).save(path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        with pytest.raises(OSError, match="File too large"):
+            State(epoch=2, model={"w": torch.randn(100_000)}).save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert path.read_bytes() == before
+    assert State.load(path).epoch == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(RunError, match="cannot be resumed from"):
+        State.load(tmp_path / "last.ckpt")
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*TINY, "--arm", "baseline", "--lr", "1e6", "--momentum", "1", "--schedule", "constant", "--epochs", "30"]
+    assert main([*flags, "--out", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "student, epoch" in error
+    assert "step" in error
+    assert "learning rate 1e+06" in error
+
+
+def test_odd_layers_are_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*TINY, "--arm", "baseline", "--threshold", "100", "--beta", "0.01", "--epochs", "2", "--lr", "0.000001"]
+    assert main([*flags, "--out", str(tmp_path / "run")]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("layer ")]
+    assert lines
+    assert len({line.split()[1] for line in lines}) == len(lines)
+
+
+def test_every_preset_names_the_papers_milestones() -> None:
+    for name in PRESETS:
+        config = preset(name).check()
+        if name.startswith("paper"):
+            n = {200: 60, 80: 20, 40: 10}[config.epochs]
+            assert config.milestones == (n, 2 * n, 3 * n)
+            assert (config.lr, config.momentum, config.weight_decay, config.batch_size) == (0.05, 0.9, 1e-4, 64)
+            assert (config.alpha, config.temperature, config.match) == (0.3, 4.0, "leading")
+            for epoch, rate in ((0, 0.05), (n - 1, 0.05), (n, 5e-3), (2 * n, 5e-4), (3 * n, 5e-5)):
+                assert learning_rate(config, epoch, config.epochs) == pytest.approx(rate)
+    assert preset("released").milestones == (60, 120, 160)
+    assert {preset(name).timesteps for name in PRESETS if name.startswith("paper")} == {4, 6}
+
+
+def test_the_other_schedules() -> None:
+    cosine = TrainConfig(lr=1.0, schedule="cosine")
+    assert [learning_rate(cosine, done, 4) for done in (0, 2, 4)] == pytest.approx([1, 0.5, 0])
+    assert learning_rate(TrainConfig(lr=1.0, schedule="constant"), 3, 4) == 1.0
+
+
+def test_flags_hold_over_the_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--preset", "fast", "--dataset", "digits", "--timesteps", "3", "--dry-run", "--out", str(tmp_path / "r")]
+    assert main(flags) == 0
+    shown = capsys.readouterr().out
+    assert "T 3" in shown
+    assert "8 epochs" in shown
+
+
+def test_the_command_itself_runs_and_help_needs_no_torch() -> None:
+    code = "import sys; from idsnn.cli import main\ntry: main(['--help'])\nexcept SystemExit: "
+    code += "assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--target-rate" in done.stdout
