@@ -51,6 +51,9 @@ def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: Export
         (folder / "model.onnx").read_bytes(), (folder / INT8["model"]).read_bytes(),
         source.images(EVALUATED, "test"), source.labels(EVALUATED, "test"),
     )  # fmt: skip
+    golden = np.load(folder / "golden.npz")["images"]
+    (logits,) = run(session((folder / INT8["model"]).read_bytes()), golden, ["logits"])
+    figures["golden_classes"] = logits.argmax(1).tolist()
     return {**figures, "layers": len(formats), **({"calibrated_on": len(images)} if config.int8 else {})}
 
 
