@@ -96,7 +96,7 @@ class TrainConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the layers without memory; membranes are always at least 32 bit."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the neuron; auto does where a compiler is found and the training is long enough to gain by it."""
+    """Compile the neuron; auto does on a GPU with Triton."""
     logger: Literal["none", "tensorboard"] = "none"
     """Write event files for TensorBoard into the run."""
 
