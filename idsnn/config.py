@@ -67,13 +67,13 @@ class TrainConfig:
     """Firing rate (spikes a neuron and step) that the loss pulls every layer towards."""
     rate_weight: float = 1.0
     """Weight of that pull."""
-    lr: float = 0.1
+    lr: float = 0.05
     """Learning rate at the start."""
     momentum: float = 0.9
     """Momentum of SGD."""
     weight_decay: float = 1e-4
     """Weight decay of SGD; a learned beta or theta has none."""
-    batch_size: int = 32
+    batch_size: int = 64
     """Images a step, over all processes."""
     schedule: Literal["step", "cosine", "constant"] = "cosine"
     """How the learning rate falls: x0.1 at the milestones, along a half cosine, or not at all."""
@@ -148,8 +148,6 @@ _RANGES: dict[str, tuple[float, float]] = {
 # 4.1 of the paper: SGD 0.05, batch 64; 4.4: the rate falls at n, 2n and 3n, over 200, 80 and 40 epochs.
 _PAPER: dict[str, Any] = {
     "width": 64,
-    "lr": 0.05,
-    "batch_size": 64,
     "schedule": "step",
     "match": "leading",
     "augment": "crop-flip",
