@@ -88,3 +88,12 @@ def test_the_pins_name_no_address() -> None:
     pins = (ROOT / "constraints.txt").read_text()
     assert "://" not in pins
     assert "idsnn" not in pins
+
+
+def test_the_readme_s_file_map_has_a_line_for_every_module() -> None:
+    readme = (ROOT / "README.md").read_text()
+    folders = [ROOT / "idsnn", *(ROOT / place for place in ("export", "deploy", "evaluation"))]
+    modules = [file for folder in folders for file in folder.rglob("*.py") if file.name != "__init__.py"]
+    assert modules
+    missing = [str(file.relative_to(ROOT)) for file in modules if f"{file.name}` |" not in readme]
+    assert not missing
