@@ -93,7 +93,7 @@ class Fitter:
         fabric, steps = self.fabric, len(self.loader)
         if state.model is not None:
             network.load_state_dict(state.model)
-        network.to(memory_format=memory_format(network))
+        network.to(fabric.device).to(memory_format=memory_format(network))
         optimizer = torch.optim.SGD(_groups(network, self.config), lr=self.config.lr, momentum=self.config.momentum)
         if state.optimizer is not None:
             optimizer.load_state_dict(state.optimizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import resource
@@ -18,12 +19,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 import idsnn
 from idsnn import fit
 from idsnn.cli import main
 from idsnn.config import PRESETS, TrainConfig, preset
+from idsnn.display import Display
 from idsnn.fit import State
 from idsnn.schedule import learning_rate
 from idsnn_deploy.errors import RunError
@@ -270,7 +273,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_weights(
 
 @pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
-    flags = ["--width", "4", "--epochs", "3", "--arm", "baseline", "--limit-test", "20", "--batch-size", "16"]
+    flags = ["--width", "4", "--epochs", "3", "--arm", "baseline", "--limit-train", "640", "--batch-size", "16"]
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "idsnn.cli", *flags, "--out", str(tmp_path / "killed")]
@@ -360,3 +363,22 @@ def test_the_command_itself_runs_and_help_needs_no_torch() -> None:
     code += "assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--target-rate" in done.stdout
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TensorBoard's own imports
+def test_event_files_are_written_where_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    assert main([*TINY, "--arm", "baseline", "--logger", "tensorboard", "--out", str(tmp_path / "run")]) == 0
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_the_bar_shows_loss_accuracy_rate_speed_and_time_left() -> None:
+    display = Display()
+    display.console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with display.phase("student", 10, 0):
+        display.step(4, 0.25, 0.875, 0.123, 1234.5)
+        assert display._progress is not None
+        display._progress.refresh()
+    shown = display.console.file.getvalue()
+    for words in ("student", "4/10", "loss 0.250", "accuracy 87.5%", "firing 12.3%", "1,234 images/s", ":"):
+        assert words in shown
