@@ -1,0 +1,310 @@
+"""The paper's tables at a chosen scale: python benchmarks/reproduce.py --scale cpu [--data CIFAR10] [--minutes 110]
+
+    ablation        four arms at one interval                                       Table 3
+    convergence     baseline and idsnn at each interval                             Fig. 5, Table 2
+    timesteps       baseline and idsnn at each T                                    Table 1
+    beyond          the whole method with one thing changed that the paper has not  RECIPES
+
+Without `--data` the images are scikit-learn's digits, with it a tree `train/CLASS/*`, `test/CLASS/*` of CIFAR-10. One
+teacher a seed is trained and shared by the arms. Each run is trained, exported through the parity gates, evaluated,
+and appended to `benchmarks/results/SCALE-DATASET.jsonl` as one JSON line; what has a line is not run again. When the
+time is up, the epoch that is running is finished and the next call goes on after it. Several processes may work at
+once on different `--seeds`. Epochs and settings are chosen on held-out training images; test figures are only written
+down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from idsnn.config import TrainConfig
+from idsnn.display import Display
+from idsnn.train import train
+from idsnn_deploy.errors import IdsnnError
+from idsnn_evaluation import evaluate
+from idsnn_evaluation.data import open_source
+from idsnn_export import ExportConfig, export_bundle
+
+RESULTS, RUNS = Path(__file__).parent / "results", Path("runs/reproduce")
+ARMS = ("idsnn", "baseline", "init", "kd")
+
+# What is changed beside the paper's method; "paper" changes nothing.
+RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "cosine": {"schedule": "cosine", "milestones": ()},
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a reproduction is.
+
+    Attributes:
+        settings: of every training, teacher's too.
+        teacher_epochs: of the teacher, whose rate falls along a half cosine.
+        intervals: n to the epochs of a training whose rate falls at n, 2n and 3n (4.4 of the paper).
+        interval: of ablation, timesteps and beyond.
+        timesteps: the T of the timesteps experiment.
+        seeds: each with its own teacher and its own held-out images.
+        samples: test images whose operations are counted.
+    """
+
+    settings: dict[str, Any]
+    teacher_epochs: int
+    intervals: dict[int, int]
+    interval: int
+    timesteps: tuple[int, ...]
+    seeds: tuple[int, ...]
+    samples: int = 500
+
+
+_PAPER = {10: 40, 20: 80, 60: 200}
+SCALES: dict[tuple[str, str], Scale] = {
+    ("cpu", "digits"): Scale(
+        settings={"width": 16, "val_fraction": 0.2},
+        teacher_epochs=16,
+        intervals={1: 4, 2: 8, 4: 16},
+        interval=4,
+        timesteps=(1, 2, 4, 6),
+        seeds=(0, 1, 2, 3, 4),
+    ),
+    ("cpu", "cifar10-jpeg"): Scale(
+        settings={"width": 16, "limit_train": 5000, "limit_test": 2000, "val_fraction": 0.2},
+        teacher_epochs=20,
+        intervals={1: 4, 2: 8, 4: 16},
+        interval=2,
+        timesteps=(1, 2, 4, 6),
+        seeds=(0, 1, 2),
+    ),
+    # The paper's 64 images a step at 0.05, four times as many at four times the rate.
+    ("gpu", "cifar10-jpeg"): Scale(
+        settings={"width": 64, "batch_size": 256, "lr": 0.2, "precision": "bf16-mixed", "val_fraction": 0.1},
+        teacher_epochs=60,
+        intervals=_PAPER,
+        interval=10,
+        timesteps=(1, 2, 4, 6),
+        seeds=(0,),
+        samples=200,
+    ),
+    ("paper", "cifar10-jpeg"): Scale(
+        settings={"width": 64, "val_fraction": 0.1},
+        teacher_epochs=200,
+        intervals=_PAPER,
+        interval=60,
+        timesteps=(4, 6),
+        seeds=(0, 1, 2),
+        samples=200,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a student; what is equal in two experiments is run once."""
+
+    dataset: str
+    arm: str
+    width: int
+    epochs: int
+    interval: int
+    timesteps: int
+    seed: int
+    recipe: str = "paper"
+    experiment: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        """The run folder's."""
+        recipe = "" if self.recipe == "paper" else f"-{self.recipe}"
+        return f"{self.dataset}-{self.arm}{recipe}-w{self.width}-i{self.interval}-t{self.timesteps}-s{self.seed}"
+
+
+def plan(scale: Scale, dataset: str, experiments: list[str], seeds: list[int]) -> Iterator[Run]:
+    """Every run of the experiments, seed after seed."""
+    near, width = scale.interval, int(scale.settings["width"])
+    for seed in seeds:
+        for experiment in experiments:
+            for arm, interval, timesteps, recipe in {
+                "ablation": [(arm, near, 4, "paper") for arm in ARMS],
+                "convergence": [(arm, n, 4, "paper") for n in scale.intervals for arm in ARMS[:2]],
+                "timesteps": [(arm, near, t, "paper") for t in scale.timesteps for arm in ARMS[:2]],
+                "beyond": [("idsnn", near, 4, recipe) for recipe in RECIPES],
+            }[experiment]:
+                epochs = scale.intervals[interval]
+                yield Run(dataset, arm, width, epochs, interval, timesteps, seed, recipe, experiment)
+
+
+class OutOfTime(Exception):
+    """The budget is used up; the last epoch is on the disk."""
+
+
+class Watch(Display):
+    """Shows epochs and ends the training after the first one that is done past the deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self.deadline = deadline
+
+    def epoch(self, row: Mapping[str, Any], epochs: int) -> None:
+        """The checkpoint of this epoch has been written."""
+        super().epoch(row, epochs)
+        if time.monotonic() > self.deadline:
+            raise OutOfTime
+
+
+class Reproduction:
+    """The runs of one scale, where their folders and rows are, and the time there is."""
+
+    def __init__(
+        self, scale: str, data: str | None, minutes: float, results: Path = RESULTS, runs: Path = RUNS
+    ) -> None:
+        self.dataset = "digits" if data is None else "cifar10-jpeg"
+        self.scale = SCALES[scale, self.dataset]
+        self.data = data
+        self.runs = runs / scale
+        self.rows = results / f"{scale}-{self.dataset}.jsonl"
+        self.watch = Watch(time.monotonic() + 60 * minutes)
+
+    def read(self) -> list[dict[str, Any]]:
+        """The rows so far."""
+        return [json.loads(line) for line in self.rows.read_text().splitlines()] if self.rows.exists() else []
+
+    def go(self, experiments: list[str], seeds: list[int]) -> None:
+        """Does what has no row yet.
+
+        Raises:
+            OutOfTime: where something is left.
+        """
+        for run in plan(self.scale, self.dataset, experiments, seeds):
+            done = [row for row in self.read() if Run(**{key: row[key] for key in asdict(run)}) == run]
+            if any(row["experiment"] == run.experiment for row in done):
+                continue
+            if not done and time.monotonic() > self.watch.deadline:
+                raise OutOfTime
+            self.watch.say(f"{run.experiment}: {run.name}")
+            row = done[0] | {"experiment": run.experiment} if done else self._row(run)
+            self.rows.parent.mkdir(parents=True, exist_ok=True)
+            with self.rows.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def _settings(self, run: Run) -> dict[str, Any]:
+        source = {"dataset": "digits"} if self.data is None else {"dataset": "folder", "data": self.data}
+        return {**source, **self.scale.settings, "seed": run.seed, "teacher_epochs": self.scale.teacher_epochs}
+
+    def _train(self, config: TrainConfig, folder: Path) -> dict[str, Any]:
+        """The run's summary, from where it was left."""
+        if (folder / "summary.json").exists():
+            return dict(json.loads((folder / "summary.json").read_text()))
+        return train(config, folder, resume=folder.exists(), display=self.watch)
+
+    def _teacher(self, run: Run) -> Path:
+        """The seed's teacher, as the run folder of a student of one epoch and one step that nothing is read from."""
+        folder = self.runs / f"{run.dataset}-teacher-w{run.width}-s{run.seed}"
+        settings = {**self._settings(run), "arm": "init", "epochs": 1, "timesteps": 1, "schedule": "cosine"}
+        self._train(TrainConfig(**settings), folder)
+        return folder
+
+    def _row(self, run: Run) -> dict[str, Any]:
+        settings = {**self._settings(run), "arm": run.arm, "epochs": run.epochs, "timesteps": run.timesteps}
+        settings |= {"schedule": "step", "milestones": tuple(run.interval * k for k in (1, 2, 3))}
+        teacher = None if run.arm == "baseline" else self._teacher(run)
+        if teacher is not None:
+            settings["teacher"] = str(teacher)
+        folder = self.runs / run.name
+        summary = self._train(TrainConfig(**{**settings, **RECIPES[run.recipe]}), folder)
+        with (folder / "metrics.csv").open() as file:
+            epochs = [row for row in csv.DictReader(file) if row["phase"] == "student"]
+        resolved = json.loads((folder / "config.json").read_text())
+        return {
+            **asdict(run),
+            **{name: summary[name] for name in ("train_images", "teacher_accuracy", "student_accuracy")},
+            **{name: summary[name] for name in ("best_epoch", "best_val_accuracy", "best_val_test_accuracy")},
+            "val_accuracy": [float(row["val_accuracy"]) for row in epochs],
+            "test_accuracy": [float(row["test_accuracy"]) for row in epochs],
+            "val_images": resolved["validation_images"],
+            "test_images": resolved["test_images"],
+            "firing_rate": summary["firing_rate"],
+            **self._operations(folder),
+            "seconds": summary["seconds"],
+            "images_per_second": max(float(row["images_per_second"]) for row in epochs),
+            "teacher_epochs": self.scale.teacher_epochs,
+            "device": f"{summary['device']}, {_processor()}",
+            "versions": summary["versions"],
+            "commit": _commit(),
+        }
+
+    def _operations(self, folder: Path) -> dict[str, Any]:
+        """Of an image, counted in the network that ships: exported through the gates, run by onnxruntime."""
+        data = None if self.data is None else Path(self.data)
+        bundle, manifest = export_bundle(ExportConfig(folder, graphs=("onnx", "probe"), data=data, force=True))
+        test = open_source(manifest, None, "test", data, self.scale.samples)
+        report = evaluate(bundle, test.images, test.labels, threads=torch.get_num_threads()).to_dict()
+        energy = report["energy"]
+        arithmetic = {row["network"]: row["pj"] for row in energy["arithmetic"] if row["precision"] == "fp32"}
+        memory = next(row for row in energy["memory"] if row["reference"] and row["precision"] == "fp32")
+        return {
+            **{name: report["totals"][name] for name in ("effective_acs", "effective_macs", "ann_macs")},
+            "counted_images": report["provenance"]["samples"],
+            "arithmetic_pj": {"snn": arithmetic["spiking network"], "ann": arithmetic["same network as an ANN"]},
+            "memory_pj": {"snn": memory["spiking_pj"], "ann": memory["ann_pj"], "tier": memory["tier"]},
+        }
+
+
+def _processor() -> str:
+    """The processor's name and widest vectors, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    words = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    wide = next((name for name in ("avx512f", "avx2", "asimd") if name in words.get("flags", "").split()), "")
+    return " ".join(filter(None, (words.get("model name", platform.machine()), wide)))
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ("ablation", "convergence", "timesteps", "beyond")
+    parser.add_argument("--scale", choices=sorted({scale for scale, _ in SCALES}), default="cpu")
+    parser.add_argument("--data", metavar="DIR", help="train/CLASS/* and test/CLASS/* (default: digits)")
+    parser.add_argument("--experiments", nargs="+", choices=names, default=list(names))
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: the scale's")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="time budget (default: none)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and onnxruntime")
+    given = parser.parse_args(argv)
+    if (given.scale, "digits" if given.data is None else "cifar10-jpeg") not in SCALES:
+        parser.error(f"--scale {given.scale} needs --data, a tree of CIFAR-10")
+    torch.set_num_threads(given.threads)
+    reproduction = Reproduction(given.scale, given.data, given.minutes)
+    try:
+        reproduction.go(given.experiments, given.seeds or list(reproduction.scale.seeds))
+    except OutOfTime:
+        print(f"out of time; the same command goes on. Rows so far: {reproduction.rows}")
+        return 0
+    except IdsnnError as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 2
+    print(f"done: {reproduction.rows}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The reproduction's program: what is done is not done again, arms share a teacher, rows say what they are."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reproduce = load("reproduce")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = reproduce.Scale(
+        settings={"width": 2, "val_fraction": 0.2, "limit_train": 100, "limit_test": 20, "batch_size": 32},
+        teacher_epochs=1,
+        intervals={1: 2},
+        interval=1,
+        timesteps=(2, 4),
+        seeds=(3,),
+        samples=10,
+    )
+    monkeypatch.setitem(reproduce.SCALES, ("cpu", "digits"), scale)
+
+
+def begin(folder: Path, minutes: float = 60) -> Any:
+    return reproduce.Reproduction("cpu", None, minutes, folder / "results", folder / "runs")
+
+
+@pytest.mark.usefixtures("small")
+def test_each_run_is_trained_once_and_has_one_row_for_each_experiment_it_serves(tmp_path: Path) -> None:
+    begin(tmp_path).go(["ablation"], [3])
+    once = begin(tmp_path)
+    assert [row["arm"] for row in once.read()] == list(reproduce.ARMS)
+    trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("student.safetensors")}
+    assert len(trained) == 5  # four arms and the folder of the teacher they share
+    once.go(["ablation", "convergence"], [3])  # the two arms of convergence are the ablation's
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("student.safetensors")} == trained
+    rows = once.read()
+    assert [row["experiment"] for row in rows] == ["ablation"] * 4 + ["convergence"] * 2
+    assert rows[4] | {"experiment": "ablation"} == rows[0]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_row_is_the_runs_own_figures(tmp_path: Path) -> None:
+    begin(tmp_path).go(["ablation"], [3])
+    for row in begin(tmp_path).read():
+        folder = tmp_path / "runs" / "cpu" / f"digits-{row['arm']}-w2-i1-t4-s3"
+        summary = json.loads((folder / "summary.json").read_text())
+        assert {"step", 3, 2, 4} == {
+            json.loads((folder / "config.json").read_text())[name] for name in ("schedule", "seed", "width")
+        } | {row["timesteps"]}
+        assert row["student_accuracy"] == summary["student_accuracy"] == row["test_accuracy"][-1]
+        assert row["best_val_accuracy"] == max(row["val_accuracy"]) == row["val_accuracy"][row["best_epoch"] - 1]
+        assert row["best_val_test_accuracy"] == row["test_accuracy"][row["best_epoch"] - 1]
+        assert (row["train_images"], row["val_images"], row["test_images"]) == (80, 20, 20)
+        assert len(row["val_accuracy"]) == row["epochs"] == 2
+        assert (row["teacher_accuracy"] is None) == (row["arm"] == "baseline")
+        assert row["effective_acs"] > 0
+        assert row["counted_images"] == 10
+        assert row["commit"]
+        assert row["device"]
+        assert row["versions"]["torch"]
+
+
+@pytest.mark.usefixtures("small")
+def test_one_epoch_a_call_ends_where_all_epochs_in_one_call_do(tmp_path: Path) -> None:
+    run = reproduce.Run("digits", "idsnn", width=2, epochs=2, interval=1, timesteps=2, seed=3)
+    whole, calls = begin(tmp_path / "whole")._row(run), 0
+    while True:
+        late = begin(tmp_path / "parts", minutes=-1)
+        try:
+            row = late._row(run)
+            break
+        except reproduce.OutOfTime:
+            calls += 1
+    assert calls == 4  # the teacher, the student beside it, and two of the arm
+    measured = ("seconds", "images_per_second")
+    assert {**row, **dict.fromkeys(measured)} == {**whole, **dict.fromkeys(measured)}
+    with pytest.raises(reproduce.OutOfTime):
+        late.go(["timesteps"], [3])
+    assert late.read() == []
+
+
+def test_a_tree_of_images_is_asked_for_where_digits_have_no_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        reproduce.main(["--scale", "paper"])
+    assert stopped.value.code == 2
+    assert "--data" in capsys.readouterr().err
