@@ -75,9 +75,9 @@ _PAPER = {10: 40, 20: 80, 60: 200}
 SCALES: dict[tuple[str, str], Scale] = {
     ("cpu", "digits"): Scale(
         settings={"width": 16, "val_fraction": 0.2},
-        teacher_epochs=16,
-        intervals={1: 4, 2: 8, 4: 16},
-        interval=4,
+        teacher_epochs=40,
+        intervals={2: 8, 5: 20, 10: 40},
+        interval=5,
         timesteps=(1, 2, 4, 6),
         seeds=(0, 1, 2, 3, 4),
     ),
