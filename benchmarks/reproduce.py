@@ -23,7 +23,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,16 @@ ARMS = ("idsnn", "baseline", "init", "kd")
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     "cosine": {"schedule": "cosine", "milestones": ()},
+    "steps": {"loss": "steps"},
+    "cosine+steps": {"schedule": "cosine", "milestones": (), "loss": "steps"},
+    "smoothing 0.1": {"smoothing": 0.1},
+    "alpha 1": {"alpha": 1.0},
+    "tau 2": {"temperature": 2.0},
+    "proportional": {"match": "proportional"},
+    "fresh shortcuts": {"init_shortcuts": False},
+    "learned neurons": {"learn_beta": True, "learn_threshold": True},
+    "lr 0.1": {"lr": 0.1},
+    "lr 0.02": {"lr": 0.02},
 }
 
 
@@ -128,11 +138,17 @@ class Run:
     @property
     def name(self) -> str:
         """The run folder's."""
-        recipe = "" if self.recipe == "paper" else f"-{self.recipe}"
+        recipe = "" if self.recipe == "paper" else "-" + self.recipe.replace(" ", "")
         return f"{self.dataset}-{self.arm}{recipe}-w{self.width}-i{self.interval}-t{self.timesteps}-s{self.seed}"
 
 
-def plan(scale: Scale, dataset: str, experiments: list[str], seeds: list[int]) -> Iterator[Run]:
+def plan(
+    scale: Scale,
+    dataset: str,
+    experiments: Sequence[str],
+    seeds: Sequence[int],
+    recipes: Sequence[str] = tuple(RECIPES),
+) -> Iterator[Run]:
     """Every run of the experiments, seed after seed."""
     near, width = scale.interval, int(scale.settings["width"])
     for seed in seeds:
@@ -141,7 +157,7 @@ def plan(scale: Scale, dataset: str, experiments: list[str], seeds: list[int]) -
                 "ablation": [(arm, near, 4, "paper") for arm in ARMS],
                 "convergence": [(arm, n, 4, "paper") for n in scale.intervals for arm in ARMS[:2]],
                 "timesteps": [(arm, near, t, "paper") for t in scale.timesteps for arm in ARMS[:2]],
-                "beyond": [("idsnn", near, 4, recipe) for recipe in RECIPES],
+                "beyond": [("idsnn", near, 4, recipe) for recipe in recipes],
             }[experiment]:
                 epochs = scale.intervals[interval]
                 yield Run(dataset, arm, width, epochs, interval, timesteps, seed, recipe, experiment)
@@ -182,13 +198,13 @@ class Reproduction:
         """The rows so far."""
         return [json.loads(line) for line in self.rows.read_text().splitlines()] if self.rows.exists() else []
 
-    def go(self, experiments: list[str], seeds: list[int]) -> None:
+    def go(self, experiments: Sequence[str], seeds: Sequence[int], recipes: Sequence[str] = tuple(RECIPES)) -> None:
         """Does what has no row yet.
 
         Raises:
             OutOfTime: where something is left.
         """
-        for run in plan(self.scale, self.dataset, experiments, seeds):
+        for run in plan(self.scale, self.dataset, experiments, seeds, recipes):
             done = [row for row in self.read() if Run(**{key: row[key] for key in asdict(run)}) == run]
             if any(row["experiment"] == run.experiment for row in done):
                 continue
@@ -287,6 +303,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", metavar="DIR", help="train/CLASS/* and test/CLASS/* (default: digits)")
     parser.add_argument("--experiments", nargs="+", choices=names, default=list(names))
     parser.add_argument("--seeds", nargs="+", type=int, help="default: the scale's")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="of `beyond`")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="time budget (default: none)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and onnxruntime")
     given = parser.parse_args(argv)
@@ -295,7 +312,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     reproduction = Reproduction(given.scale, given.data, given.minutes)
     try:
-        reproduction.go(given.experiments, given.seeds or list(reproduction.scale.seeds))
+        reproduction.go(given.experiments, given.seeds or reproduction.scale.seeds, given.recipes)
     except OutOfTime:
         print(f"out of time; the same command goes on. Rows so far: {reproduction.rows}")
         return 0

@@ -55,6 +55,10 @@ class TrainConfig:
     """Weight of the distillation loss."""
     temperature: float = 4.0
     """tau, which softens the teacher's answer."""
+    loss: Literal["mean", "steps"] = "mean"
+    """Whether the student's loss judges the mean of the logits over steps (the paper), or the logits of every step."""
+    smoothing: float = 0.0
+    """Part of a label that is spread evenly over the classes."""
     beta: float = 0.25
     """Decay of the membrane a step."""
     threshold: float = 0.5
@@ -141,6 +145,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("beta", "momentum"), (0, 1)),
     **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
     "target_rate": (1e-4, 1),
+    "smoothing": (0, 0.99),
     "val_fraction": (0, 0.9),
     "seed": (0, 2**32 - 1),
 }

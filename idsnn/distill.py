@@ -4,6 +4,11 @@
 
 `z_s`, `z_t` logits of student and teacher, `y` labels, `tau` temperature; KL is summed over classes and averaged over
 the batch, and the factor tau^2 keeps its gradient's size when tau changes (Hinton et al., 2015).
+
+With logits z[t] at T steps the loss may look at their mean or at each of them:
+
+    mean        L(1/T sum_t z[t])               the paper
+    steps       1/T sum_t L(z[t])               temporal efficient training (Deng et al., ICLR 2022)
 """
 
 from __future__ import annotations
@@ -13,18 +18,31 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 
 def distillation_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, alpha: float = 0.3, temperature: float = 4.0
+    student: Tensor,
+    teacher: Tensor | None,
+    labels: Tensor,
+    alpha: float = 0.3,
+    temperature: float = 4.0,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Returns the total loss, a scalar; the teacher's logits carry no gradient.
 
     Args:
-        student: logits `(B, K)`.
-        teacher: logits `(B, K)`.
+        student: logits `(B, K)`, or `(T, B, K)` for the mean of the losses of T steps.
+        teacher: logits `(B, K)`; None leaves the labels alone.
         labels: classes `(B,)`.
         alpha: weight of the soft part.
         temperature: tau.
+        smoothing: part of a label that is spread evenly over all classes.
     """
+    if student.dim() == 3:
+        steps = len(student)
+        student, labels = student.flatten(0, 1), labels.repeat(steps)
+        teacher = None if teacher is None else teacher.repeat(steps, 1)
+    hard = cross_entropy(student, labels, label_smoothing=smoothing)
+    if teacher is None:
+        return hard
     log_s = log_softmax(student / temperature, dim=1)
     log_t = log_softmax(teacher.detach() / temperature, dim=1)
     soft = kl_div(log_s, log_t, reduction="batchmean", log_target=True)
-    return cross_entropy(student, labels) + alpha * temperature**2 * soft
+    return hard + alpha * temperature**2 * soft

@@ -29,8 +29,8 @@ from .rates import FiringRates, odd_layers
 from .resnet import SpikingResNet
 from .schedule import learning_rate
 
-Loss = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Model, images and labels to the loss and the logits."""
+Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""The model as Fabric wraps it, images and labels to the loss and the logits."""
 _POLL_SECONDS, _RATE_EVERY, _EVAL_BATCH = 0.25, 16, 256
 
 
@@ -98,6 +98,8 @@ class Fitter:
         if state.optimizer is not None:
             optimizer.load_state_dict(state.optimizer)
         model, wrapped = fabric.setup(network, optimizer)
+        if isinstance(network, SpikingResNet):
+            model.mark_forward_method("step_logits")
         scaler = getattr(fabric.strategy.precision, "scaler", None)
         if scaler is not None and state.scaler:
             scaler.load_state_dict(state.scaler)

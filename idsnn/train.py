@@ -155,7 +155,7 @@ class Trainer:
         path = self.folder / TEACHER
         teacher = self.given or build_teacher(self.resolved)
         if self.given is None and self.state.phase == "teacher" and self.config.teacher is None:
-            self._fit(teacher, _label_loss, self.config.teacher_epochs or self.config.epochs)
+            self._fit(teacher, _teacher_loss, self.config.teacher_epochs or self.config.epochs)
         elif self.given is None:
             load_weights(teacher, read_weights(path), path)
         if not path.exists():
@@ -173,10 +173,8 @@ class Trainer:
             self._initialize(teacher, student)
         for layer in student.neurons().values():
             layer.kernel = self.kernel
-        loss: Loss = _label_loss
-        if teacher is not None and self.config.arm in ("kd", "idsnn"):
-            loss = self._soft_loss(teacher)
-        self._fit(student, loss, self.config.epochs)
+        distils = self.config.arm in ("kd", "idsnn")
+        self._fit(student, self._student_loss(teacher if distils else None), self.config.epochs)
         return student
 
     def _fit(self, network: nn.Module, loss: Loss, epochs: int) -> None:
@@ -184,14 +182,18 @@ class Trainer:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         self.fitter.fit(network, loss, epochs, self.state)
 
-    def _soft_loss(self, teacher: ResNet) -> Loss:
-        alpha, temperature, fabric = self.config.alpha, self.config.temperature, self.fabric
+    def _student_loss(self, teacher: ResNet | None) -> Loss:
+        config, fabric = self.config, self.fabric
 
-        def loss(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.no_grad(), fabric.autocast():
-                soft = teacher(images).float()
-            logits = model(images)
-            return distillation_loss(logits, soft, labels, alpha, temperature), logits
+        def loss(model: Any, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            soft = None
+            if teacher is not None:
+                with torch.no_grad(), fabric.autocast():
+                    soft = teacher(images).float()
+            steps = model.step_logits(images)
+            logits = steps.mean(0)
+            seen = steps if config.loss == "steps" else logits
+            return distillation_loss(seen, soft, labels, config.alpha, config.temperature, config.smoothing), logits
 
         return loss
 
@@ -283,7 +285,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
-def _label_loss(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _teacher_loss(model: Any, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     logits = model(images)
     return cross_entropy(logits, labels), logits
 

@@ -186,6 +186,20 @@ def test_the_distillation_loss_by_hand() -> None:
     assert found.item() == pytest.approx(math.log(2) + 0.3 * 16 * divergence, abs=1e-6)
 
 
+def test_the_loss_of_all_steps_is_the_mean_of_their_losses() -> None:
+    torch.manual_seed(0)
+    steps, teacher, labels = torch.randn(3, 5, 4), torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    for soft in (teacher, None):
+        each = [distillation_loss(z, soft, labels, 0.3, 4.0, 0.1) for z in steps]
+        torch.testing.assert_close(distillation_loss(steps, soft, labels, 0.3, 4.0, 0.1), torch.stack(each).mean())
+
+
+def test_a_smoothed_label_gives_its_part_to_all_classes() -> None:
+    logits = torch.tensor([[math.log(3), 0.0]])  # p = (3/4, 1/4); the label becomes (0.9, 0.1)
+    found = distillation_loss(logits, None, torch.tensor([0]), smoothing=0.2)
+    assert found.item() == pytest.approx(-0.9 * math.log(0.75) - 0.1 * math.log(0.25), abs=1e-6)
+
+
 def test_the_teacher_learns_nothing_from_the_student() -> None:
     student, teacher = torch.randn(2, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
     distillation_loss(student, teacher, torch.tensor([0, 1])).backward()
