@@ -5,8 +5,9 @@ Names are loaded when they are first used, so that `import idsnn` alone brings n
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from idsnn_deploy.lazy import lazy
 
 if TYPE_CHECKING:
     from .checkpoint import load_run as load_run
@@ -26,22 +27,5 @@ _HOME = {
     "load_run": "checkpoint",
     "save_pretrained": "checkpoint",
 }
-__all__ = [
-    "LIF",
-    "ResNet",
-    "SpikingResNet",
-    "distillation_loss",
-    "initialize_from",
-    "load_run",
-    "save_pretrained",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOME]
+__all__ = list(_HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -19,7 +19,7 @@ from idsnn_deploy.errors import ParityError
 from idsnn_deploy.manifest import read_bundle
 from idsnn_export import interpret, to_onnx, write_nir
 from idsnn_export.cli import main as export
-from idsnn_export.golden import margins, write_golden
+from idsnn_export.golden import farthest, margins, write_golden
 from idsnn_export.interpreter import Trace
 from idsnn_export.quantize import accuracy_gate
 from idsnn_export.source import gate_samples
@@ -35,13 +35,14 @@ def test_golden_vectors_are_of_the_samples_farthest_from_their_thresholds(tmp_pa
     membranes = np.linspace(0, 2, 21).reshape(1, 21, 1)  # sample i sits at i / 10; theta 1
     outputs = np.arange(42.0).reshape(1, 21, 2)
     found = Trace(outputs, {"lif": membranes > 1}, {"lif": membranes}, {"lif": np.ones(1)})
-    smallest = write_golden(tmp_path / "golden.npz", np.arange(21.0).reshape(21, 1), found)
+    chosen = farthest(np.arange(21.0).reshape(21, 1), found)
+    write_golden(tmp_path / "golden.npz", *chosen)
     with np.load(tmp_path / "golden.npz") as golden:
         assert golden["images"].ravel().tolist() == [0, 1, 2, 3, 17, 18, 19, 20]
         assert golden["spikes"].ravel().tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
         assert golden["spikes"].dtype == np.int64
         assert golden["logits"].tolist() == outputs[0, [0, 1, 2, 3, 17, 18, 19, 20]].tolist()
-    assert smallest == pytest.approx(0.7)
+    assert margins(chosen[1]).min() == pytest.approx(0.7)
 
 
 def test_dense_macs_leave_out_what_falls_on_the_border() -> None:

@@ -5,8 +5,9 @@ Names are loaded when they are first used: `read_nir`, `interpret` and `to_onnx`
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from idsnn_deploy.lazy import lazy
 
 if TYPE_CHECKING:
     from .bundle import export_bundle as export_bundle
@@ -26,22 +27,5 @@ _HOME = {
     "to_onnx": "lowering",
     "write_nir": "writer",
 }
-__all__ = [
-    "ExportConfig",
-    "export_bundle",
-    "interpret",
-    "read_nir",
-    "to_nir",
-    "to_onnx",
-    "write_nir",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOME]
+__all__ = list(_HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from idsnn_deploy.progress import track
 
 from .config import ExportConfig
 from .equal import differences
-from .golden import SAMPLES, margins, write_golden
+from .golden import farthest, write_golden
 from .interpreter import Trace, trace
 from .layers import layer_table
 from .lowering import to_onnx
@@ -136,7 +136,7 @@ def _gates(
     count = images.shape[axis]
     for start in track(range(0, count, chunk), "parity gates"):
         part = np.take(images, np.arange(start, min(start + chunk, count)), axis)
-        x = source.normalized(part)
+        x = source.metadata.normalized(part)
         reference = trace(graph, x, timesteps, dt=source.metadata.dt)
         if source.torch is not None:
             from .torch_run import run_prepared
@@ -146,9 +146,9 @@ def _gates(
         for name, candidate in candidates.items():
             logits, spikes = candidate(part)
             figures.setdefault(f"{name}, float32", []).append(float_gate(reference, name, logits, spikes))
-        best = _farthest(part, reference, best, axis)
+        best = farthest(part, reference, best, axis)
     if best is not None:
-        write_golden(folder / "golden.npz", *best, frames=source.frames)
+        write_golden(folder / "golden.npz", *best)
     return {gate: combined(each) for gate, each in figures.items()}
 
 
@@ -159,30 +159,14 @@ def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: Expor
         from .torch_run import run_model
 
         trained = source.torch.trained
-        yield "torch", lambda images: run_model(trained, source.normalized(images).astype(np.float32), timesteps)
+        yield (
+            "torch",
+            lambda images: run_model(trained, source.metadata.normalized(images).astype(np.float32), timesteps),
+        )
     if config.writes("onnx"):
         options = source.onnx_options(config.fixed_batch)
         traced = to_onnx(graph, timesteps, kind="trace", **options)
         yield "onnx", OnnxNetwork((folder / "model.onnx").read_bytes(), traced.SerializeToString())
-
-
-def _farthest(images: Array, found: Trace, best: tuple[Array, Trace] | None, axis: int) -> tuple[Array, Trace]:
-    """The golden candidates so far: the samples with the largest margins of `best` and of `found`."""
-    parts = [found] if best is None else [best[1], found]
-    pictures = images if best is None else np.concatenate([best[0], images], axis)
-    margin = np.concatenate([margins(part) for part in parts])
-    keep = np.sort(np.argsort(-margin, kind="stable")[:SAMPLES])
-
-    def kept(values: Sequence[Array]) -> Array:
-        return np.concatenate(values, axis=1)[:, keep]
-
-    chosen = Trace(
-        kept([part.outputs for part in parts]),
-        {name: kept([part.spikes[name] for part in parts]) for name in found.spikes},
-        {name: kept([part.membranes[name] for part in parts]) for name in found.membranes},
-        found.thresholds,
-    )
-    return np.take(pictures, keep, axis), chosen
 
 
 def _macs(layers: list[dict[str, Any]]) -> int:

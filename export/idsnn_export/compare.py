@@ -92,7 +92,7 @@ def _graph(graph: nir.NIRGraph, samples: Array | None = None) -> Artefact:
     steps = plan(graph)
 
     def run(x: Array, timesteps: int) -> Trace:
-        return trace(graph, _normalized(x, metadata), timesteps)
+        return trace(graph, x if metadata is None else metadata.normalized(x), timesteps)
 
     return Artefact(steps[steps.input].shape, metadata, run, graph, samples)
 
@@ -110,7 +110,7 @@ def _run(folder: Path) -> Artefact:
     network = prepare(found.student, shape)
 
     def run(x: Array, timesteps: int) -> Trace:
-        return run_prepared(network, _normalized(x, metadata), timesteps, frames=x.ndim == len(shape) + 2)
+        return run_prepared(network, metadata.normalized(x), timesteps, frames=x.ndim == len(shape) + 2)
 
     return Artefact(shape, metadata, run)
 
@@ -145,14 +145,6 @@ def _onnx(path: Path) -> Artefact:
 def _in_time(spikes: Array, steps: Array) -> Array:
     """A probe's counts (N, T) as (T, N); full spikes as they are."""
     return spikes.T if spikes.ndim == 2 and spikes.shape == steps.shape[1::-1] else spikes > 0
-
-
-def _normalized(x: Array, metadata: Metadata | None) -> Array:
-    x = np.asarray(x, np.float64)
-    if metadata is None or metadata.mean is None or metadata.std is None:
-        return x
-    mean, std = (np.asarray(each).reshape(-1, 1, 1) for each in (metadata.mean, metadata.std))
-    return np.asarray((x - mean) / std)
 
 
 def _inputs(a: Artefact, b: Artefact, timesteps: int, said: Metadata | None) -> Array:

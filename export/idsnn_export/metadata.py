@@ -15,6 +15,7 @@ import numpy as np
 
 from idsnn_deploy.errors import GraphError
 
+Array = np.ndarray[Any, np.dtype[Any]]
 KEY = "idsnn"
 FORMAT_VERSION = 1
 ENCODINGS = ("static", "frames")
@@ -42,6 +43,14 @@ class Metadata:
     std: tuple[float, ...] | None = None
     labels: tuple[str, ...] | None = None
     format_version: int = FORMAT_VERSION
+
+    def normalized(self, images: Array) -> Array:
+        """Images in 0..1 as the graph takes them, float64."""
+        images = images.astype(np.float64)
+        if self.mean is None or self.std is None:
+            return images
+        mean, std = (np.asarray(each).reshape(-1, 1, 1) for each in (self.mean, self.std))
+        return np.asarray((images - mean) / std)
 
 
 def write_metadata(graph: nir.NIRGraph, metadata: Metadata) -> None:

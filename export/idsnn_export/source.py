@@ -73,13 +73,6 @@ class Source:
             "labels": self.metadata.labels,
         }
 
-    def normalized(self, images: Array) -> Array:
-        """Images in 0..1 as the graph takes them, float64."""
-        if self.metadata.mean is None or self.metadata.std is None:
-            return images.astype(np.float64)
-        mean, std = (np.asarray(each).reshape(-1, 1, 1) for each in (self.metadata.mean, self.metadata.std))
-        return np.asarray((images.astype(np.float64) - mean) / std)
-
 
 def open_source(config: ExportConfig) -> Source:
     """The network that `config.source` names.
