@@ -9,7 +9,7 @@ Without `--data` the images are scikit-learn's digits, with it a tree `train/CLA
 teacher a seed is trained and shared by the arms. Each run is trained, exported through the parity gates, evaluated,
 and appended to `benchmarks/results/SCALE-DATASET.jsonl` as one JSON line; what has a line is not run again. When the
 time is up, the epoch that is running is finished and the next call goes on after it. Several processes may work at
-once on different `--seeds`. Epochs and settings are chosen on held-out training images; test figures are only written
+once on different `--seeds` (or `--arms`, once their teacher is there). Epochs and settings are chosen on held-out training images; test figures are only written
 down.
 """
 
@@ -142,13 +142,7 @@ class Run:
         return f"{self.dataset}-{self.arm}{recipe}-w{self.width}-i{self.interval}-t{self.timesteps}-s{self.seed}"
 
 
-def plan(
-    scale: Scale,
-    dataset: str,
-    experiments: Sequence[str],
-    seeds: Sequence[int],
-    recipes: Sequence[str] = tuple(RECIPES),
-) -> Iterator[Run]:
+def plan(scale: Scale, dataset: str, experiments: Sequence[str], seeds: Sequence[int]) -> Iterator[Run]:
     """Every run of the experiments, seed after seed."""
     near, width = scale.interval, int(scale.settings["width"])
     for seed in seeds:
@@ -157,7 +151,7 @@ def plan(
                 "ablation": [(arm, near, 4, "paper") for arm in ARMS],
                 "convergence": [(arm, n, 4, "paper") for n in scale.intervals for arm in ARMS[:2]],
                 "timesteps": [(arm, near, t, "paper") for t in scale.timesteps for arm in ARMS[:2]],
-                "beyond": [("idsnn", near, 4, recipe) for recipe in recipes],
+                "beyond": [("idsnn", near, 4, recipe) for recipe in RECIPES],
             }[experiment]:
                 epochs = scale.intervals[interval]
                 yield Run(dataset, arm, width, epochs, interval, timesteps, seed, recipe, experiment)
@@ -198,13 +192,21 @@ class Reproduction:
         """The rows so far."""
         return [json.loads(line) for line in self.rows.read_text().splitlines()] if self.rows.exists() else []
 
-    def go(self, experiments: Sequence[str], seeds: Sequence[int], recipes: Sequence[str] = tuple(RECIPES)) -> None:
-        """Does what has no row yet.
+    def go(
+        self,
+        experiments: Sequence[str],
+        seeds: Sequence[int],
+        arms: Sequence[str] = ARMS,
+        recipes: Sequence[str] = tuple(RECIPES),
+    ) -> None:
+        """Does what has no row yet, of these arms and recipes.
 
         Raises:
             OutOfTime: where something is left.
         """
-        for run in plan(self.scale, self.dataset, experiments, seeds, recipes):
+        for run in plan(self.scale, self.dataset, experiments, seeds):
+            if run.arm not in arms or run.recipe not in recipes:
+                continue
             done = [row for row in self.read() if Run(**{key: row[key] for key in asdict(run)}) == run]
             if any(row["experiment"] == run.experiment for row in done):
                 continue
@@ -303,6 +305,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", metavar="DIR", help="train/CLASS/* and test/CLASS/* (default: digits)")
     parser.add_argument("--experiments", nargs="+", choices=names, default=list(names))
     parser.add_argument("--seeds", nargs="+", type=int, help="default: the scale's")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="of `beyond`")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="time budget (default: none)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and onnxruntime")
@@ -312,7 +315,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     reproduction = Reproduction(given.scale, given.data, given.minutes)
     try:
-        reproduction.go(given.experiments, given.seeds or reproduction.scale.seeds, given.recipes)
+        reproduction.go(given.experiments, given.seeds or reproduction.scale.seeds, given.arms, given.recipes)
     except OutOfTime:
         print(f"out of time; the same command goes on. Rows so far: {reproduction.rows}")
         return 0
