@@ -1,16 +1,16 @@
 """The paper's tables at a chosen scale: python benchmarks/reproduce.py --scale cpu [--data CIFAR10] [--minutes 110]
 
     ablation        four arms at one interval                                       Table 3
-    convergence     baseline and idsnn at each interval                             Fig. 5, Table 2
-    timesteps       baseline and idsnn at each T                                    Table 1
+    convergence     baseline and idsnn at each interval                             Fig. 5
+    timesteps       baseline and idsnn at each T
     beyond          the whole method with one thing changed that the paper has not  RECIPES
 
 Without `--data` the images are scikit-learn's digits, with it a tree `train/CLASS/*`, `test/CLASS/*` of CIFAR-10. One
 teacher a seed is trained and shared by the arms. Each run is trained, exported through the parity gates, evaluated,
 and appended to `benchmarks/results/SCALE-DATASET.jsonl` as one JSON line; what has a line is not run again. When the
 time is up, the epoch that is running is finished and the next call goes on after it. Several processes may work at
-once on different `--seeds` (or `--arms`, once their teacher is there). Epochs and settings are chosen on held-out training images; test figures are only written
-down.
+once on different `--seeds`, or on different `--arms` when the teacher is there. Epochs and settings are chosen on
+held-out training images; test figures are only written down.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "tau 2": {"temperature": 2.0},
     "proportional": {"match": "proportional"},
     "fresh shortcuts": {"init_shortcuts": False},
+    "scaled": {"init_scale": 0.5},
     "learned neurons": {"learn_beta": True, "learn_threshold": True},
     "lr 0.1": {"lr": 0.1},
     "lr 0.02": {"lr": 0.02},

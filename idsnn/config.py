@@ -51,6 +51,8 @@ class TrainConfig:
     """Which teacher block starts each student block."""
     init_shortcuts: bool = True
     """Initialize projection shortcuts from the teacher, too."""
+    init_scale: float = 1.0
+    """Factor on the teacher's BN weights and biases; the threshold brings currents to the size of the neurons."""
     alpha: float = 0.3
     """Weight of the distillation loss."""
     temperature: float = 4.0
@@ -146,6 +148,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
     "target_rate": (1e-4, 1),
     "smoothing": (0, 0.99),
+    "init_scale": (1e-3, 1e3),
     "val_fraction": (0, 0.9),
     "seed": (0, 2**32 - 1),
 }

@@ -8,7 +8,8 @@ Blocks correspond within a stage, student block j of n to teacher block
 of N, and channels repeat in a loop, over output kernels and then over input channels, without rescaling:
 
     w_snn[o, i] = w_ann[o mod O, i mod I]                      convolutions, projection shortcuts too
-    p_snn[o]    = p_ann[o mod O]                               BN weight, bias, running mean and variance
+    p_snn[o]    = p_ann[o mod O]                               BN running mean and variance
+    p_snn[o]    = scale p_ann[o mod O]                         BN weight and bias; 1 in the paper
 
 The head keeps its random weights.
 """
@@ -39,7 +40,9 @@ MATCHES: dict[str, Callable[[int, int, int], int]] = {"leading": leading, "propo
 
 
 @torch.no_grad()
-def initialize_from(ann: ResNet, snn: SpikingResNet, match: str = "leading", shortcuts: bool = True) -> SpikingResNet:
+def initialize_from(
+    ann: ResNet, snn: SpikingResNet, match: str = "leading", shortcuts: bool = True, scale: float = 1.0
+) -> SpikingResNet:
     """Copies the teacher's convolutions and batch normalizations into the student, and returns the student.
 
     Args:
@@ -47,6 +50,7 @@ def initialize_from(ann: ResNet, snn: SpikingResNet, match: str = "leading", sho
         snn: the student, changed in place; its head stays as it is.
         match: "leading" or "proportional".
         shortcuts: copy projection shortcuts as well.
+        scale: of batch normalizations' outputs: theta makes a teacher's unit currents as large as the threshold.
 
     Raises:
         ValueError: an unknown `match`.
@@ -60,6 +64,9 @@ def initialize_from(ann: ResNet, snn: SpikingResNet, match: str = "leading", sho
         for name in names:
             own = getattr(target, name)
             own.copy_(loop(getattr(source, name), own.shape))
+        if isinstance(target, nn.BatchNorm2d):
+            target.weight.mul_(scale)
+            target.bias.mul_(scale)
     return snn
 
 

@@ -202,7 +202,8 @@ class Trainer:
         return self.config.arm in ("init", "idsnn")
 
     def _initialize(self, teacher: ResNet, student: SpikingResNet) -> None:
-        initialize_from(teacher, student, self.config.match, self.config.init_shortcuts)
+        config = self.config
+        initialize_from(teacher, student, config.match, config.init_shortcuts, config.init_scale)
 
     def _checkpoint(self, network: nn.Module, state: State) -> None:
         self._write(lambda: self._write_checkpoint(network, state))
