@@ -9,61 +9,13 @@ images; a difference is taken seed by seed before its mean.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from reproduce_figures import ALT, FIGURES, draw
+from reproduce_rows import METHODS, Row, gain, of, percent, present, read, spread
 
 RESULTS = Path(__file__).parent / "results"
-Row = dict[str, Any]
-ARMS = {"baseline": "#8a8f98", "init": "#c98a1b", "kd": "#7a5cc0", "idsnn": "#0b7a75"}
-METHODS = {
-    "baseline": "neither",
-    "init": "initialized",
-    "kd": "distilled",
-    "idsnn": "initialized and distilled",
-}
-
-
-def read(path: Path) -> list[Row]:
-    """The rows of one file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def of(rows: Iterable[Row], **values: Any) -> list[Row]:
-    """The rows with these values, by seed."""
-    return sorted((r for r in rows if all(r[key] == value for key, value in values.items())), key=lambda r: r["seed"])
-
-
-def present(rows: Iterable[Row], name: str) -> list[Any]:
-    """The values of a column, ascending; the arms in their own order."""
-    found = {row[name] for row in rows}
-    return [arm for arm in ARMS if arm in found] if name == "arm" else sorted(found)
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean ± sample standard deviation."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
-
-
-def percent(rows: Sequence[Row], name: str) -> str:
-    """Mean ± std of a fraction, in percent."""
-    return spread([100 * row[name] for row in rows])
-
-
-def gain(rows: Sequence[Row], others: Sequence[Row], name: str) -> str:
-    """Mean ± std of the difference in percentage points, seed by seed; the seeds that both have."""
-    theirs = {row["seed"]: row for row in others}
-    differences = [100 * (row[name] - theirs[row["seed"]][name]) for row in rows if row["seed"] in theirs]
-    if not differences:
-        return ""
-    sign = "+" if statistics.fmean(differences) >= 0 else ""
-    return sign + spread(differences)
 
 
 def reached(row: Row, goal: float) -> int | None:
@@ -155,96 +107,6 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
 }
 
 
-def draw_ablation(rows: list[Row], figure: Figure) -> None:
-    """Bars with error bars, and each seed as a dot."""
-    axes = figure.subplots()
-    for place, arm in enumerate(present(rows, "arm")):
-        values = [100 * row["best_val_test_accuracy"] for row in of(rows, arm=arm)]
-        error = statistics.stdev(values) if len(values) > 1 else None
-        axes.bar(place, statistics.fmean(values), yerr=error, color=ARMS[arm], width=0.6, capsize=5)
-        axes.plot([place] * len(values), values, "o", color="#1c2430", markersize=3)
-    axes.set_xticks(range(len(present(rows, "arm"))), [f"{arm}\n{METHODS[arm]}" for arm in present(rows, "arm")])
-    lowest = min(100 * row["best_val_test_accuracy"] for row in rows)
-    axes.set(ylabel="test accuracy, %", ylim=(max(0, lowest - 10), None), title=f"Four arms, {_seeds(rows)}")
-
-
-def draw_convergence(rows: list[Row], figure: Figure) -> None:
-    """Accuracy against epoch, one panel an interval: mean over seeds, and from the lowest to the highest."""
-    intervals = present(rows, "interval")
-    panels = figure.subplots(1, len(intervals), sharey=True, squeeze=False)[0]
-    for axes, interval in zip(panels, intervals, strict=True):
-        for arm in present(rows, "arm"):
-            curves = [[100 * value for value in row["test_accuracy"]] for row in of(rows, interval=interval, arm=arm)]
-            if not curves:
-                continue
-            epochs = range(1, len(curves[0]) + 1)
-            steps = list(zip(*curves, strict=True))
-            axes.plot(epochs, [statistics.fmean(step) for step in steps], color=ARMS[arm], label=arm)
-            axes.fill_between(epochs, list(map(min, steps)), list(map(max, steps)), color=ARMS[arm], alpha=0.18, lw=0)
-        for fall in (interval, 2 * interval, 3 * interval):
-            axes.axvline(fall + 0.5, color="#c9ced6", lw=0.8, zorder=0)
-        axes.set(xlabel="epoch", title=f"interval {interval}, {_seeds(of(rows, interval=interval))}")
-    panels[0].set(ylabel="test accuracy, %")
-    panels[-1].legend(frameon=False, loc="lower right")
-
-
-def draw_timesteps(rows: list[Row], figure: Figure) -> None:
-    """Accuracy against T."""
-    axes = figure.subplots()
-    for arm in present(rows, "arm"):
-        _points(axes, rows, arm, lambda mine: float(mine[0]["timesteps"]))
-    axes.set_xticks(present(rows, "timesteps"))
-    axes.set(xlabel="time steps T", ylabel="test accuracy, %", title=f"Accuracy against T, {_seeds(rows)}")
-    axes.legend(frameon=False, loc="lower right")
-
-
-def draw_energy(rows: list[Row], figure: Figure) -> None:
-    """Accuracy against energy: arithmetic alone, and with the memory that it reads and writes."""
-    readings = {"arithmetic_pj": "A: arithmetic", "memory_pj": f"B: with {rows[0]['memory_pj']['tier']}"}
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, (reading, title) in zip(panels, readings.items(), strict=True):
-        for arm in present(rows, "arm"):
-            _points(axes, rows, arm, lambda mine, name=reading: _mean(mine, name) / 1e6, marked=True)
-        ann = statistics.fmean(row[reading]["ann"][0] for row in rows) / 1e6
-        axes.axvline(ann, color="#b4651a", ls="--", lw=1, label="the same network as an ANN")
-        axes.set(xscale="log", xlabel="µJ an image, fp32", title=title)
-    panels[0].set(ylabel="test accuracy, %")
-    panels[0].legend(frameon=False, fontsize=8, loc="lower right")
-
-
-def _mean(rows: list[Row], reading: str) -> float:
-    return statistics.fmean(row[reading]["snn"][0] for row in rows)
-
-
-def _points(axes: Any, rows: list[Row], arm: str, place: Callable[[list[Row]], float], marked: bool = False) -> None:
-    groups = [of(rows, arm=arm, timesteps=t) for t in present(of(rows, arm=arm), "timesteps")]
-    values = [[100 * row["best_val_test_accuracy"] for row in group] for group in groups]
-    xs, ys = [place(group) for group in groups], [statistics.fmean(each) for each in values]
-    errors = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in values]
-    axes.errorbar(xs, ys, yerr=errors, fmt="o-", color=ARMS[arm], label=arm, capsize=3, markersize=4)
-    for x, y, group in zip(xs, ys, groups, strict=True) if marked else ():
-        axes.annotate(f"T {group[0]['timesteps']}", (x, y), (4, 5), textcoords="offset points", fontsize=7)
-
-
-def _seeds(rows: list[Row]) -> str:
-    count = len(present(rows, "seed"))
-    return f"{count} seed{'s' if count > 1 else ''}"
-
-
-FIGURES: dict[str, tuple[str, tuple[float, float], Callable[[list[Row], Figure], None]]] = {
-    "ablation": ("ablation", (6.4, 3.6), draw_ablation),
-    "convergence": ("convergence", (9.6, 3.4), draw_convergence),
-    "timesteps": ("timesteps", (5.2, 3.6), draw_timesteps),
-    "energy": ("timesteps", (8.4, 3.6), draw_energy),
-}
-ALT = {
-    "ablation": "test accuracy of the four arms",
-    "convergence": "test accuracy against the epoch at each interval",
-    "timesteps": "test accuracy against T",
-    "energy": "test accuracy against energy an image",
-}
-
-
 def provenance(rows: list[Row]) -> str:
     """What the rows of one file share."""
     one = rows[0]
@@ -271,10 +133,10 @@ def write(folder: Path = RESULTS) -> Path:
             if not mine:
                 continue
             parts += ["", f"### {title}", "", make(mine)]
-            for name, (source, size, draw) in FIGURES.items():
+            for name, (source, _, _) in FIGURES.items():
                 if source == experiment:
                     file = folder / f"{path.stem}-{name}.svg"
-                    _save(mine, file, size, draw)
+                    draw(name, mine, file)
                     parts += ["", f"![{ALT[name]}]({file.name})"]
     page = folder / "README.md"
     page.write_text("\n".join(parts) + "\n", encoding="utf-8")
@@ -287,14 +149,6 @@ the reading is in [docs/results.md](../../docs/results.md). Accuracies are mean 
 at the epoch that held-out training images chose; gains are percentage points over the baseline, or over the paper's
 method, seed by seed. Energy is a ratio to the same network as an ANN, in fp32: A arithmetic alone, B with the memory
 of 32 KiB SRAM ([docs/report.md](../../docs/report.md) has the model)."""
-
-
-def _save(rows: list[Row], path: Path, size: tuple[float, float], draw: Callable[[list[Row], Figure], None]) -> None:
-    style = {"svg.hashsalt": "idsnn", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    with mpl.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(rows, figure)
-        figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reproduce = load("reproduce")
+import reproduce
+import reproduce_plan
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    scale = reproduce.Scale(
+    scale = reproduce_plan.Scale(
         settings={"width": 2, "val_fraction": 0.2, "limit_train": 100, "limit_test": 20, "batch_size": 32},
         teacher_epochs=1,
         intervals={1: 2},
@@ -37,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         seeds=(3,),
         samples=10,
     )
-    monkeypatch.setitem(reproduce.SCALES, ("cpu", "digits"), scale)
+    monkeypatch.setitem(reproduce_plan.SCALES, ("cpu", "digits"), scale)
 
 
 def begin(folder: Path, minutes: float = 60) -> Any:
@@ -48,7 +34,7 @@ def begin(folder: Path, minutes: float = 60) -> Any:
 def test_each_run_is_trained_once_and_has_one_row_for_each_experiment_it_serves(tmp_path: Path) -> None:
     begin(tmp_path).go(["ablation"], [3])
     once = begin(tmp_path)
-    assert [row["arm"] for row in once.read()] == list(reproduce.ARMS)
+    assert [row["arm"] for row in once.read()] == list(reproduce_plan.ARMS)
     trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("student.safetensors")}
     assert len(trained) == 5  # four arms and the folder of the teacher they share
     once.go(["ablation", "convergence"], [3])  # the two arms of convergence are the ablation's
@@ -82,7 +68,7 @@ def test_a_row_is_the_runs_own_figures(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_one_epoch_a_call_ends_where_all_epochs_in_one_call_do(tmp_path: Path) -> None:
-    run = reproduce.Run("digits", "idsnn", width=2, epochs=2, interval=1, timesteps=2, seed=3)
+    run = reproduce_plan.Run("digits", "idsnn", width=2, epochs=2, interval=1, timesteps=2, seed=3)
     whole, calls = begin(tmp_path / "whole")._row(run), 0
     while True:
         late = begin(tmp_path / "parts", minutes=-1)

@@ -1,0 +1,55 @@
+"""What is read from the rows that reproduce.py wrote, and how seeds become one figure."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+ARMS = ("baseline", "init", "kd", "idsnn")
+METHODS = {
+    "baseline": "neither",
+    "init": "initialized",
+    "kd": "distilled",
+    "idsnn": "initialized and distilled",
+}
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of one file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def of(rows: Iterable[Row], **values: Any) -> list[Row]:
+    """The rows with these values, by seed."""
+    return sorted((r for r in rows if all(r[key] == value for key, value in values.items())), key=lambda r: r["seed"])
+
+
+def present(rows: Iterable[Row], name: str) -> list[Any]:
+    """The values of a column, ascending; the arms in their own order."""
+    found = {row[name] for row in rows}
+    return [arm for arm in ARMS if arm in found] if name == "arm" else sorted(found)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± sample standard deviation."""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def percent(rows: Sequence[Row], name: str) -> str:
+    """Mean ± std of a fraction, in percent."""
+    return spread([100 * row[name] for row in rows])
+
+
+def gain(rows: Sequence[Row], others: Sequence[Row], name: str) -> str:
+    """Mean ± std of the difference in percentage points, seed by seed; the seeds that both have."""
+    theirs = {row["seed"]: row for row in others}
+    differences = [100 * (row[name] - theirs[row["seed"]][name]) for row in rows if row["seed"] in theirs]
+    if not differences:
+        return ""
+    sign = "+" if statistics.fmean(differences) >= 0 else ""
+    return sign + spread(differences)
