@@ -31,9 +31,10 @@ from typing import Any
 import torch
 
 from idsnn.config import TrainConfig
+from idsnn.config import settings as config_settings
 from idsnn.display import Display
 from idsnn.train import train
-from idsnn_deploy.errors import IdsnnError
+from idsnn_deploy.errors import IdsnnError, RunError
 from idsnn_evaluation import evaluate
 from idsnn_evaluation.data import open_source
 from idsnn_export import ExportConfig, export_bundle
@@ -108,7 +109,16 @@ class Reproduction:
         return {**source, **self.scale.settings, "seed": run.seed, "teacher_epochs": self.scale.teacher_epochs}
 
     def _train(self, config: TrainConfig, folder: Path) -> dict[str, Any]:
-        """The run's summary, from where it was left."""
+        """The run's summary, from where it was left.
+
+        Raises:
+            RunError: the folder holds a run of other settings.
+        """
+        if (folder / "config.json").exists():
+            before = json.loads((folder / "config.json").read_text())
+            other = [key for key, value in config_settings(config).items() if value != before.get(key, value) and value]
+            if other:
+                raise RunError(f"{folder}: was run with another {', '.join(other)}; remove it to run it again")
         if (folder / "summary.json").exists():
             return dict(json.loads((folder / "summary.json").read_text()))
         return train(config, folder, resume=folder.exists(), display=self.watch)

@@ -10,6 +10,7 @@ import pytest
 
 import reproduce
 import reproduce_plan
+from idsnn_deploy.errors import RunError
 
 
 @pytest.fixture
@@ -83,6 +84,16 @@ def test_one_epoch_a_call_ends_where_all_epochs_in_one_call_do(tmp_path: Path) -
     with pytest.raises(reproduce.OutOfTime):
         late.go(["timesteps"], [3])
     assert late.read() == []
+
+
+@pytest.mark.usefixtures("small")
+def test_a_folder_of_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = reproduce_plan.Run("digits", "baseline", width=2, epochs=2, interval=1, timesteps=2, seed=3)
+    first = begin(tmp_path)
+    first._row(run)
+    monkeypatch.setitem(first.scale.settings, "limit_train", 50)
+    with pytest.raises(RunError, match="another limit_train"):
+        first._row(run)
 
 
 def test_a_tree_of_images_is_asked_for_where_digits_have_no_scale(capsys: pytest.CaptureFixture[str]) -> None:
