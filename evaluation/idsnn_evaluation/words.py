@@ -71,6 +71,19 @@ def row(report: Report, network: str, precision: str = "fp32") -> dict[str, Any]
     return next((r for r in rows if r["network"] == network and r["precision"] == precision), None)
 
 
+def readings(report: Report) -> dict[str, float | None]:
+    """The spiking network's energy over the same network's as an ANN, least over least, by reading."""
+    spiking, twin = row(report, "spiking network"), row(report, "same network as an ANN")
+    memory = next(r for r in report["energy"]["memory"] if r["reference"] and r["precision"] == "fp32")
+    matched = report["energy"]["bit_matched"]
+    pairs = {
+        "A": (spiking["pj"][0], twin["pj"][0]) if spiking and twin else (0.0, 0.0),
+        "B": (memory["spiking_pj"][0], memory["ann_pj"][0]),
+        "C": (matched["spiking_pj"][0], matched["ann_pj"][0]),
+    }
+    return {letter: own / other if other else None for letter, (own, other) in pairs.items()}
+
+
 def summary(report: Report) -> str:
     """The report in two sentences."""
     totals, about = report["totals"], report["provenance"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..report import Report
 from ..terminal import COMPARED
-from ..words import count, estimator, percent, row, subject, summary, times
+from ..words import count, estimator, percent, readings, subject, summary
 from . import charts
 from .answers import answers, steps
 from .charts import Bar, Line
@@ -61,13 +61,13 @@ def render_comparison(rows: Sequence[Body], reports: Sequence[Body]) -> str:
 
 def _head(body: Body) -> str:
     totals, about = body["totals"], body["provenance"]
-    spiking, twin = row(body, "spiking network"), row(body, "same network as an ANN")
-    ratio = spiking["pj"][0] / twin["pj"][0] if spiking and twin else None
+    against = "\u2009·\u2009".join(map(_factor, readings(body).values()))
+    bits = body["energy"]["bit_matched"]["bits"]
     tiles = {
         f"accuracy on {about['samples']:,} samples": percent(body["accuracy"]["top1"]),
         "firing rate: neurons that spike in a step": percent(totals["firing_rate"]),
         "accumulates a sample, caused by spikes": count(totals["conv_acs"] + totals["head_acs"]),
-        "energy than the same network as an ANN, by arithmetic alone (reading A)": times(ratio),
+        f"times an ANN's energy: A arithmetic, B with memory, C an ANN of {bits} bits": against,
     }
     cards = [
         f'<div class="card"><b>{escape(value)}</b><span>{escape(words)}</span></div>' for words, value in tiles.items()
@@ -78,9 +78,18 @@ def _head(body: Body) -> str:
         f"<h1>Spikes and energy of a spiking network</h1>"
         f"<p class=soft>{escape(subject(body))} · {escape(estimator(body))}</p>"
         f'<div class="tiles">{"".join(cards)}</div>'
-        f'<p class="lead">{escape(summary(body) + beside)}</p>'
-        f"<p>{escape(body['energy']['bit_matched']['verdict'])}</p>"
+        f'<p class="lead">{_prose(summary(body) + beside)}</p>'
+        f"<p>{_prose(body['energy']['bit_matched']['verdict'])}</p>"
     )
+
+
+def _prose(text: str) -> str:
+    """No line ends between a number and its percent sign."""
+    return escape(text).replace(" %", "\u00a0%")
+
+
+def _factor(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.2g}"
 
 
 def _bar(label: str, value: float, text: str) -> Bar:
