@@ -116,7 +116,8 @@ class Reproduction:
         """
         if (folder / "config.json").exists():
             before = json.loads((folder / "config.json").read_text())
-            other = [key for key, value in config_settings(config).items() if value != before.get(key, value) and value]
+            wanted = {key: value for key, value in config_settings(config).items() if value is not None}
+            other = [key for key, value in wanted.items() if before.get(key, value) != value]
             if other:
                 raise RunError(f"{folder}: was run with another {', '.join(other)}; remove it to run it again")
         if (folder / "summary.json").exists():
