@@ -84,14 +84,19 @@ class Reproduction:
         seeds: Sequence[int],
         arms: Sequence[str] = ARMS,
         recipes: Sequence[str] = tuple(RECIPES),
+        intervals: Sequence[int] = (),
     ) -> None:
-        """Does what has no row yet, of these arms and recipes.
+        """Does what has no row yet, of these arms, recipes and intervals (none given: all).
 
         Raises:
             OutOfTime: where something is left.
         """
         for run in plan(self.scale, self.dataset, experiments, seeds):
-            if run.arm not in arms or run.recipe not in recipes:
+            if (
+                run.arm not in arms
+                or run.recipe not in recipes
+                or run.interval not in (intervals or self.scale.intervals)
+            ):
                 continue
             done = [row for row in self.read() if Run(**{key: row[key] for key in asdict(run)}) == run]
             if any(row["experiment"] == run.experiment for row in done):
@@ -206,6 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help=", ".join(ARMS))
     known = ", ".join(RECIPES)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME", help=known)
+    parser.add_argument("--intervals", nargs="+", type=int, metavar="N", help="default: the scale's")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="time budget (default: none)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and onnxruntime")
     given = parser.parse_args(argv)
@@ -213,8 +219,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--scale {given.scale} needs --data, a tree of CIFAR-10")
     torch.set_num_threads(given.threads)
     reproduction = Reproduction(given.scale, given.data, given.minutes)
+    seeds = given.seeds or reproduction.scale.seeds
     try:
-        reproduction.go(given.experiments, given.seeds or reproduction.scale.seeds, given.arms, given.recipes)
+        reproduction.go(given.experiments, seeds, given.arms, given.recipes, given.intervals or ())
     except OutOfTime:
         print(f"out of time; the same command goes on. Rows so far: {reproduction.rows}")
         return 0
