@@ -10,22 +10,23 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from reproduce_rows import METHODS, Row, of, present
+from reproduce_rows import METHODS, Row, of, present, spread
 
 COLOURS = {"baseline": "#8a8f98", "init": "#c98a1b", "kd": "#7a5cc0", "idsnn": "#0b7a75"}
 
 
 def draw_ablation(rows: list[Row], figure: Figure) -> None:
-    """Bars with error bars, and each seed as a dot."""
-    axes = figure.subplots()
-    for place, arm in enumerate(present(rows, "arm")):
+    """Bars from zero with error bars, each seed as a dot."""
+    axes, arms = figure.subplots(), present(rows, "arm")
+    for place, arm in enumerate(arms):
         values = [100 * row["best_val_test_accuracy"] for row in of(rows, arm=arm)]
         error = statistics.stdev(values) if len(values) > 1 else None
         axes.bar(place, statistics.fmean(values), yerr=error, color=COLOURS[arm], width=0.6, capsize=5)
         axes.plot([place] * len(values), values, "o", color="#1c2430", markersize=3)
-    axes.set_xticks(range(len(present(rows, "arm"))), [f"{arm}\n{METHODS[arm]}" for arm in present(rows, "arm")])
-    lowest = min(100 * row["best_val_test_accuracy"] for row in rows)
-    axes.set(ylabel="test accuracy, %", ylim=(max(0, lowest - 10), None), title=f"Four arms, {_seeds(rows)}")
+        axes.annotate(spread(values), (place, max(values)), (0, 9), textcoords="offset points", ha="center")
+    axes.set_xticks(range(len(arms)), [f"{arm}\n{METHODS[arm]}" for arm in arms])
+    axes.set(ylabel="test accuracy, %", title=f"Four arms, {_seeds(rows)}")
+    axes.margins(y=0.12)
 
 
 def draw_convergence(rows: list[Row], figure: Figure) -> None:

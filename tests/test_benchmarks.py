@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 import reproduce
 import reproduce_plan
+import reproduce_rows
+import reproduce_tables
 from idsnn_deploy.errors import RunError
 
 
@@ -101,3 +104,46 @@ def test_a_tree_of_images_is_asked_for_where_digits_have_no_scale(capsys: pytest
         reproduce.main(["--scale", "paper"])
     assert stopped.value.code == 2
     assert "--data" in capsys.readouterr().err
+
+
+def rows(*values: tuple[str, int, list[float]]) -> list[reproduce_rows.Row]:
+    """Rows of arms, seeds and held-out accuracies an epoch."""
+    return [
+        {
+            "arm": arm,
+            "seed": seed,
+            "interval": 1,
+            "epochs": len(curve),
+            "val_accuracy": curve,
+            "best_val_accuracy": max(curve),
+            "best_val_test_accuracy": max(curve) - 0.1,
+            "seconds": 60.0,
+        }
+        for arm, seed, curve in values
+    ]
+
+
+def test_a_gain_is_taken_seed_by_seed() -> None:
+    base = rows(("baseline", 0, [0.5]), ("baseline", 1, [0.7]), ("baseline", 2, [0.9]))
+    mine = rows(("idsnn", 1, [0.8]), ("idsnn", 0, [0.7]))
+    assert reproduce_rows.spread([1.0, 2.0, 4.0]) == "2.3 ± 1.5"  # sqrt(((4/3)^2 + (1/3)^2 + (5/3)^2) / 2) = 1.53
+    assert reproduce_rows.gain(mine, base, "best_val_accuracy") == "+15.0 ± 7.1"  # 10 and 20 points
+    assert reproduce_rows.gain(base, mine, "best_val_accuracy") == "-15.0 ± 7.1"
+
+
+def test_convergence_is_the_first_epoch_as_good_as_the_baselines_best() -> None:
+    mine = rows(("baseline", 0, [0.2, 0.5, 0.4]), ("idsnn", 0, [0.4, 0.5, 0.6]), ("idsnn", 1, [0.9, 0.9, 0.9]))
+    lines = [line.split(" | ") for line in reproduce_tables.convergence(mine).splitlines()[2:]]
+    assert [line[2] for line in lines] == ["baseline", "idsnn"]
+    assert [line[5] for line in lines] == ["2", "2"]  # the second seed has no baseline
+    slow = rows(("baseline", 0, [0.9]), ("idsnn", 0, [0.5]))
+    assert "never" in reproduce_tables.convergence(slow)
+
+
+def test_the_page_of_results_is_what_its_rows_say(tmp_path: Path) -> None:
+    for path in reproduce_tables.RESULTS.glob("*.jsonl"):
+        shutil.copy(path, tmp_path)
+    assert reproduce_tables.write(tmp_path).read_text() == (reproduce_tables.RESULTS / "README.md").read_text()
+    drawn = {path.name for path in tmp_path.glob("*.svg")}
+    assert drawn
+    assert drawn == {path.name for path in reproduce_tables.RESULTS.glob("*.svg")}
