@@ -20,6 +20,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "proportional": {"match": "proportional"},
     "fresh shortcuts": {"init_shortcuts": False},
     "scaled": {"init_scale": 0.5},
+    "scaled+cosine": {"init_scale": 0.5, "schedule": "cosine", "milestones": ()},
+    "scaled+steps": {"init_scale": 0.5, "loss": "steps"},
+    "scaled+cosine+steps": {"init_scale": 0.5, "schedule": "cosine", "milestones": (), "loss": "steps"},
     "learned neurons": {"learn_beta": True, "learn_threshold": True},
     "lr 0.1": {"lr": 0.1},
     "lr 0.02": {"lr": 0.02},
@@ -119,7 +122,7 @@ def plan(scale: Scale, dataset: str, experiments: Sequence[str], seeds: Sequence
                 "ablation": [(arm, near, 4, "paper") for arm in ARMS],
                 "convergence": [(arm, n, 4, "paper") for n in scale.intervals for arm in ARMS[:2]],
                 "timesteps": [(arm, near, t, "paper") for t in scale.timesteps for arm in ARMS[:2]],
-                "beyond": [("idsnn", near, 4, recipe) for recipe in RECIPES],
+                "beyond": [("idsnn", near, 4, recipe) for recipe in RECIPES] + [("baseline", near, 4, "cosine")],
             }[experiment]:
                 epochs = scale.intervals[interval]
                 yield Run(dataset, arm, width, epochs, interval, timesteps, seed, recipe, experiment)
