@@ -194,9 +194,11 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    """The commit that is checked out, `+` where tracked files differ from it; the rows themselves may."""
+    folder = Path(__file__).parents[1]
+    head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ":/", ":!benchmarks/results"], cwd=folder)
+    return head.stdout.strip() + "+" * changed.returncode if head.returncode == 0 else "unknown"
 
 
 def main(argv: list[str] | None = None) -> int:
