@@ -195,9 +195,13 @@ def _processor() -> str:
 
 def _commit() -> str:
     """The commit that is checked out, `+` where tracked files differ from it; the rows themselves may."""
-    folder = Path(__file__).parents[1]
-    head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True)
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ":/", ":!benchmarks/results"], cwd=folder)
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", "-C", str(Path(__file__).parents[1]), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    changed = git("diff", "--quiet", "HEAD", "--", ":/", ":!benchmarks/results")
     return head.stdout.strip() + "+" * changed.returncode if head.returncode == 0 else "unknown"
 
 
