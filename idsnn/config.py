@@ -51,16 +51,14 @@ class TrainConfig:
     """Which teacher block starts each student block."""
     init_shortcuts: bool = True
     """Initialize projection shortcuts from the teacher, too."""
-    init_scale: float = 1.0
-    """Factor on the teacher's BN weights and biases; the threshold brings currents to the size of the neurons."""
+    init_scaled: bool = False
+    """Multiply the teacher's BN weights and biases by the threshold, so that currents have the size of the neurons."""
     alpha: float = 0.3
     """Weight of the distillation loss."""
     temperature: float = 4.0
     """tau, which softens the teacher's answer."""
     loss: Literal["mean", "steps"] = "mean"
     """Whether the student's loss judges the mean of the logits over steps (the paper), or the logits of every step."""
-    smoothing: float = 0.0
-    """Part of a label that is spread evenly over the classes."""
     beta: float = 0.25
     """Decay of the membrane a step."""
     threshold: float = 0.5
@@ -147,8 +145,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("beta", "momentum"), (0, 1)),
     **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
     "target_rate": (1e-4, 1),
-    "smoothing": (0, 0.99),
-    "init_scale": (1e-3, 1e3),
     "val_fraction": (0, 0.9),
     "seed": (0, 2**32 - 1),
 }

@@ -23,7 +23,6 @@ def distillation_loss(
     labels: Tensor,
     alpha: float = 0.3,
     temperature: float = 4.0,
-    smoothing: float = 0.0,
 ) -> Tensor:
     """Returns the total loss, a scalar; the teacher's logits carry no gradient.
 
@@ -33,13 +32,12 @@ def distillation_loss(
         labels: classes `(B,)`.
         alpha: weight of the soft part.
         temperature: tau.
-        smoothing: part of a label that is spread evenly over all classes.
     """
     if student.dim() == 3:
         steps = len(student)
         student, labels = student.flatten(0, 1), labels.repeat(steps)
         teacher = None if teacher is None else teacher.repeat(steps, 1)
-    hard = cross_entropy(student, labels, label_smoothing=smoothing)
+    hard = cross_entropy(student, labels)
     if teacher is None:
         return hard
     log_s = log_softmax(student / temperature, dim=1)

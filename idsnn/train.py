@@ -193,7 +193,7 @@ class Trainer:
             steps = model.step_logits(images)
             logits = steps.mean(0)
             seen = steps if config.loss == "steps" else logits
-            return distillation_loss(seen, soft, labels, config.alpha, config.temperature, config.smoothing), logits
+            return distillation_loss(seen, soft, labels, config.alpha, config.temperature), logits
 
         return loss
 
@@ -203,7 +203,8 @@ class Trainer:
 
     def _initialize(self, teacher: ResNet, student: SpikingResNet) -> None:
         config = self.config
-        initialize_from(teacher, student, config.match, config.init_shortcuts, config.init_scale)
+        scale = config.threshold if config.init_scaled else 1.0
+        initialize_from(teacher, student, config.match, config.init_shortcuts, scale)
 
     def _checkpoint(self, network: nn.Module, state: State) -> None:
         self._write(lambda: self._write_checkpoint(network, state))
