@@ -38,7 +38,7 @@ from idsnn_deploy.errors import IdsnnError, RunError
 from idsnn_evaluation import evaluate
 from idsnn_evaluation.data import open_source
 from idsnn_export import ExportConfig, export_bundle
-from reproduce_plan import ARMS, RECIPES, SCALES, Run, plan
+from reproduce_plan import ARMS, PAPER, RECIPES, SCALES, Run, plan
 
 RESULTS, RUNS = Path(__file__).parent / "results", Path("runs/reproduce")
 
@@ -138,7 +138,7 @@ class Reproduction:
 
     def _row(self, run: Run) -> dict[str, Any]:
         settings = {**self._settings(run), "arm": run.arm, "epochs": run.epochs, "timesteps": run.timesteps}
-        settings |= {"schedule": "step", "milestones": tuple(run.interval * k for k in (1, 2, 3))}
+        settings |= {**PAPER, "milestones": tuple(run.interval * k for k in (1, 2, 3))}
         teacher = None if run.arm == "baseline" else self._teacher(run)
         if teacher is not None:
             settings["teacher"] = str(teacher)

@@ -8,23 +8,23 @@ from typing import Any
 
 ARMS = ("idsnn", "baseline", "init", "kd")
 
-# What is changed beside the paper's method; "paper" changes nothing.
+_COSINE: dict[str, Any] = {"schedule": "cosine", "milestones": ()}
+# What differs from the paper's method; "paper" is it.
+PAPER: dict[str, Any] = {"schedule": "step", "match": "leading", "init_scaled": False, "loss": "mean"}
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
-    "cosine": {"schedule": "cosine", "milestones": ()},
+    "scaled": {"init_scaled": True},
+    "cosine": _COSINE,
     "steps": {"loss": "steps"},
-    "cosine+steps": {"schedule": "cosine", "milestones": (), "loss": "steps"},
+    "scaled+cosine": {"init_scaled": True, **_COSINE},
+    "scaled+steps": {"init_scaled": True, "loss": "steps"},
+    "scaled+cosine+steps": {"init_scaled": True, **_COSINE, "loss": "steps"},
+    "lr 0.02": {"lr": 0.02},
     "alpha 1": {"alpha": 1.0},
     "tau 2": {"temperature": 2.0},
     "proportional": {"match": "proportional"},
     "fresh shortcuts": {"init_shortcuts": False},
-    "scaled": {"init_scaled": True},
-    "scaled+cosine": {"init_scaled": True, "schedule": "cosine", "milestones": ()},
-    "scaled+steps": {"init_scaled": True, "loss": "steps"},
-    "scaled+cosine+steps": {"init_scaled": True, "schedule": "cosine", "milestones": (), "loss": "steps"},
     "learned neurons": {"learn_beta": True, "learn_threshold": True},
-    "lr 0.1": {"lr": 0.1},
-    "lr 0.02": {"lr": 0.02},
 }
 
 

@@ -51,14 +51,14 @@ class TrainConfig:
     """Which teacher block starts each student block."""
     init_shortcuts: bool = True
     """Initialize projection shortcuts from the teacher, too."""
-    init_scaled: bool = False
-    """Multiply the teacher's BN weights and biases by the threshold, so that currents have the size of the neurons."""
+    init_scaled: bool = True
+    """Multiply the teacher's BN weights and biases by the threshold, at which fresh ones start (not the paper)."""
     alpha: float = 0.3
     """Weight of the distillation loss."""
     temperature: float = 4.0
     """tau, which softens the teacher's answer."""
-    loss: Literal["mean", "steps"] = "mean"
-    """Whether the student's loss judges the mean of the logits over steps (the paper), or the logits of every step."""
+    loss: Literal["mean", "steps"] = "steps"
+    """What the student's loss judges: the mean of the logits over steps (the paper), or the logits of every step."""
     beta: float = 0.25
     """Decay of the membrane a step."""
     threshold: float = 0.5
@@ -154,6 +154,8 @@ _PAPER: dict[str, Any] = {
     "width": 64,
     "schedule": "step",
     "match": "leading",
+    "init_scaled": False,
+    "loss": "mean",
     "augment": "crop-flip",
 }
 _INTERVALS = {"": (60, 200), "-i20": (20, 80), "-i10": (10, 40)}

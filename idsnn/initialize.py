@@ -9,9 +9,9 @@ of N, and channels repeat in a loop, over output kernels and then over input cha
 
     w_snn[o, i] = w_ann[o mod O, i mod I]                      convolutions, projection shortcuts too
     p_snn[o]    = p_ann[o mod O]                               BN running mean and variance
-    p_snn[o]    = scale p_ann[o mod O]                         BN weight and bias; 1 in the paper
+    p_snn[o]    = scale p_ann[o mod O]                         BN weight and bias; scale is 1 in the paper
 
-The head keeps its random weights.
+The head keeps its random weights. A scale of theta brings currents to the size at which a fresh network's start.
 """
 
 from __future__ import annotations

@@ -338,6 +338,7 @@ def test_every_preset_names_the_papers_milestones() -> None:
             assert config.milestones == (n, 2 * n, 3 * n)
             assert (config.lr, config.momentum, config.weight_decay, config.batch_size) == (0.05, 0.9, 1e-4, 64)
             assert (config.alpha, config.temperature, config.match) == (0.3, 4.0, "leading")
+            assert (config.init_scaled, config.loss) == (False, "mean")
             for epoch, rate in ((0, 0.05), (n - 1, 0.05), (n, 5e-3), (2 * n, 5e-4), (3 * n, 5e-5)):
                 assert learning_rate(config, epoch, config.epochs) == pytest.approx(rate)
     assert preset("released").milestones == (60, 120, 160)
