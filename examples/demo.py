@@ -14,8 +14,8 @@ from idsnn_deploy.datasets import load_split
 
 RUN = Path("runs/demo")
 BUNDLE, REPORT, IMAGES = RUN / "bundle", RUN / "report", RUN / "images"
-# 25 epochs for the student were chosen on held-out training images (docs/results.md).
-TRAIN = ["--dataset", "digits", "--width", "16", "--epochs", "25"]
+# After 20 epochs the student is right on 98 to 99 % of held-out training images (benchmarks/results).
+TRAIN = ["--dataset", "digits", "--width", "16", "--epochs", "20"]
 TRAIN += ["--teacher-epochs", "15", "--seed", "0"]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from tiny_bundle import STATIC, images
 
 from idsnn_deploy import Session
+from idsnn_deploy.cli import main
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -75,3 +76,14 @@ def test_the_run_example_prints_a_line_an_image(photos: Path, capsys: pytest.Cap
     expected = [session.labels[row.argmax()] for row in session(files)]
     lines = capsys.readouterr().out.splitlines()
     assert [line.rsplit(": ", 1)[1].split()[0] for line in lines] == expected
+
+
+def test_the_bundle_that_ships_is_small_whole_and_right_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, pictures = EXAMPLES / "digits" / "bundle", sorted((EXAMPLES / "digits" / "images").glob("*.png"))
+    assert sum(path.stat().st_size for path in bundle.iterdir()) < 4 << 20
+    assert main(["check", str(bundle)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("PASS")
+    session = Session(bundle)
+    assert len(pictures) == 10
+    for path in pictures:
+        assert session.labels[int(session(path).argmax())] == path.stem.removeprefix("digit-")
