@@ -39,6 +39,7 @@ from idsnn_evaluation import evaluate
 from idsnn_evaluation.data import open_source
 from idsnn_export import ExportConfig, export_bundle
 from reproduce_plan import ARMS, PAPER, RECIPES, SCALES, Run, plan
+from reproduce_rows import read
 
 RESULTS, RUNS = Path(__file__).parent / "results", Path("runs/reproduce")
 
@@ -75,8 +76,12 @@ class Reproduction:
         self.watch = Watch(time.monotonic() + 60 * minutes)
 
     def read(self) -> list[dict[str, Any]]:
-        """The rows so far."""
-        return [json.loads(line) for line in self.rows.read_text().splitlines()] if self.rows.exists() else []
+        """The rows so far.
+
+        Raises:
+            RunError: a line that is no row.
+        """
+        return read(self.rows) if self.rows.exists() else []
 
     def go(
         self,
@@ -225,6 +230,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--scale {given.scale} needs --data, a tree of CIFAR-10")
     torch.set_num_threads(given.threads)
     reproduction = Reproduction(given.scale, given.data, given.minutes)
+    intervals = reproduction.scale.intervals
+    if not set(given.intervals or ()) <= set(intervals):
+        parser.error(f"--intervals: this scale has {', '.join(map(str, intervals))}")
     seeds = given.seeds or reproduction.scale.seeds
     try:
         reproduction.go(given.experiments, seeds, given.arms, given.recipes, given.intervals or ())

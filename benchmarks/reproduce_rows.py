@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from idsnn_deploy.errors import RunError
+
 Row = dict[str, Any]
 ARMS = ("baseline", "init", "kd", "idsnn")
 METHODS = {
@@ -19,8 +21,20 @@ METHODS = {
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of one file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """The rows of one file.
+
+    Raises:
+        RunError: a line that is no row.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as cause:
+            raise RunError(
+                f"{path}, line {number}: is no row ({cause}); remove it, and its run is done again"
+            ) from None
+    return rows
 
 
 def of(rows: Iterable[Row], **values: Any) -> list[Row]:

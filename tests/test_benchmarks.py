@@ -99,11 +99,18 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path, monkeypatch: pyte
         first._row(run)
 
 
-def test_a_tree_of_images_is_asked_for_where_digits_have_no_scale(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        reproduce.main(["--scale", "paper"])
-    assert stopped.value.code == 2
-    assert "--data" in capsys.readouterr().err
+def test_what_a_scale_has_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, words in ((["--scale", "paper"], "--data"), (["--intervals", "3"], "2, 5, 10")):
+        with pytest.raises(SystemExit) as stopped:
+            reproduce.main(flags)
+        assert stopped.value.code == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_row_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"arm": "kd"}\n{"arm": "k')
+    with pytest.raises(RunError, match=r"rows\.jsonl, line 2: is no row"):
+        reproduce_rows.read(tmp_path / "rows.jsonl")
 
 
 def rows(*values: tuple[str, int, list[float]]) -> list[reproduce_rows.Row]:
