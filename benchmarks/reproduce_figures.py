@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from reproduce_rows import METHODS, Row, of, present, spread
 
@@ -71,6 +72,9 @@ def draw_energy(rows: list[Row], figure: Figure) -> None:
         ann = statistics.fmean(row[reading]["ann"][0] for row in rows) / 1e6
         axes.axvline(ann, color="#b4651a", ls="--", lw=1, label="the same network as an ANN")
         axes.set(xscale="log", xlabel="µJ an image, fp32", title=title)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set(ylabel="test accuracy, %")
     panels[0].legend(frameon=False, fontsize=8, loc="lower right")
 
