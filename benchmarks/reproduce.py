@@ -34,7 +34,7 @@ from idsnn.config import TrainConfig
 from idsnn.config import settings as config_settings
 from idsnn.display import Display
 from idsnn.train import train
-from idsnn_deploy.errors import IdsnnError, RunError
+from idsnn_deploy.errors import DivergedError, IdsnnError, ParityError, RunError
 from idsnn_evaluation import evaluate
 from idsnn_evaluation.data import open_source
 from idsnn_export import ExportConfig, export_bundle
@@ -74,6 +74,7 @@ class Reproduction:
         self.runs = runs / scale
         self.rows = results / f"{scale}-{self.dataset}.jsonl"
         self.watch = Watch(time.monotonic() + 60 * minutes)
+        self.commit = _commit()
 
     def read(self) -> list[dict[str, Any]]:
         """The rows so far.
@@ -90,12 +91,16 @@ class Reproduction:
         arms: Sequence[str] = ARMS,
         recipes: Sequence[str] = tuple(RECIPES),
         intervals: Sequence[int] = (),
-    ) -> None:
+    ) -> dict[str, str]:
         """Does what has no row yet, of these arms, recipes and intervals (none given: all).
+
+        Returns what failed, by run: a loss that left the finite numbers, an export that did not pass its gates.
 
         Raises:
             OutOfTime: where something is left.
+            RunError: rows or folders of other settings than the scale's.
         """
+        failed: dict[str, str] = {}
         for run in plan(self.scale, self.dataset, experiments, seeds):
             if (
                 run.arm not in arms
@@ -104,15 +109,27 @@ class Reproduction:
             ):
                 continue
             done = [row for row in self.read() if Run(**{key: row[key] for key in asdict(run)}) == run]
+            self._check(done)
             if any(row["experiment"] == run.experiment for row in done):
                 continue
             if not done and time.monotonic() > self.watch.deadline:
                 raise OutOfTime
             self.watch.say(f"{run.experiment}: {run.name}")
-            row = done[0] | {"experiment": run.experiment} if done else self._row(run)
+            try:
+                row = done[0] | {"experiment": run.experiment} if done else self._row(run)
+            except (DivergedError, ParityError) as error:
+                failed[run.name] = str(error)
+                continue
             self.rows.parent.mkdir(parents=True, exist_ok=True)
             with self.rows.open("a") as file:
                 file.write(json.dumps(row) + "\n")
+        return failed
+
+    def _check(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of before say what they were run with; those that do not are of this scale."""
+        mine = (self.scale.settings, self.scale.teacher_epochs)
+        if any((row.get("settings", mine[0]), row["teacher_epochs"]) != mine for row in rows):
+            raise RunError(f"{self.rows}: has rows of other settings; move it away to begin anew")
 
     def _settings(self, run: Run) -> dict[str, Any]:
         source = {"dataset": "digits"} if self.data is None else {"dataset": "folder", "data": self.data}
@@ -167,7 +184,8 @@ class Reproduction:
             "teacher_epochs": self.scale.teacher_epochs,
             "device": f"{summary['device']}, {_processor()}",
             "versions": summary["versions"],
-            "commit": _commit(),
+            "commit": self.commit,
+            "settings": self.scale.settings,
         }
 
     def _operations(self, folder: Path) -> dict[str, Any]:
@@ -235,15 +253,17 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--intervals: this scale has {', '.join(map(str, intervals))}")
     seeds = given.seeds or reproduction.scale.seeds
     try:
-        reproduction.go(given.experiments, seeds, given.arms, given.recipes, given.intervals or ())
+        failed = reproduction.go(given.experiments, seeds, given.arms, given.recipes, given.intervals or ())
     except OutOfTime:
         print(f"out of time; the same command goes on. Rows so far: {reproduction.rows}")
         return 0
     except IdsnnError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2
-    print(f"done: {reproduction.rows}")
-    return 0
+    for name, reason in failed.items():
+        print(f"reproduce: {name}: {reason}", file=sys.stderr)
+    print(f"done{' but for the failed' if failed else ''}: {reproduction.rows}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -16,16 +16,19 @@ RECIPES: dict[str, dict[str, Any]] = {
     "scaled": {"init_scaled": True},
     "cosine": _COSINE,
     "steps": {"loss": "steps"},
+    "cosine+steps": {**_COSINE, "loss": "steps"},
     "scaled+cosine": {"init_scaled": True, **_COSINE},
     "scaled+steps": {"init_scaled": True, "loss": "steps"},
     "scaled+cosine+steps": {"init_scaled": True, **_COSINE, "loss": "steps"},
-    "lr 0.02": {"lr": 0.02},
+    "lr 0.02": {"lr": 0.02},  # of the paper's 0.05 at a batch of 64
     "alpha 1": {"alpha": 1.0},
     "tau 2": {"temperature": 2.0},
     "proportional": {"match": "proportional"},
     "fresh shortcuts": {"init_shortcuts": False},
     "learned neurons": {"learn_beta": True, "learn_threshold": True},
 }
+# What the other arms may use, too: is it the start that helps, or the rest?
+CONTROLS = ("paper", "cosine", "cosine+steps")
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def plan(scale: Scale, dataset: str, experiments: Sequence[str], seeds: Sequence
                 "ablation": [(arm, near, 4, "paper") for arm in ARMS],
                 "convergence": [(arm, n, 4, "paper") for n in scale.intervals for arm in ARMS[:2]],
                 "timesteps": [(arm, near, t, "paper") for t in scale.timesteps for arm in ARMS[:2]],
-                "beyond": [("idsnn", near, 4, recipe) for recipe in RECIPES] + [("baseline", near, 4, "cosine")],
+                "beyond": [("idsnn", near, 4, recipe) for recipe in RECIPES]
+                + [(arm, near, 4, recipe) for arm in ("baseline", "kd") for recipe in CONTROLS],
             }[experiment]:
                 epochs = scale.intervals[interval]
                 yield Run(dataset, arm, width, epochs, interval, timesteps, seed, recipe, experiment)
