@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,15 +89,17 @@ def _points(axes: Any, rows: list[Row], arm: str, place: Callable[[list[Row]], f
     groups = [of(rows, arm=arm, timesteps=t) for t in present(of(rows, arm=arm), "timesteps")]
     values = [[100 * row["best_val_test_accuracy"] for row in group] for group in groups]
     xs, ys = [place(group) for group in groups], [statistics.fmean(each) for each in values]
-    errors = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in values]
+    errors = [statistics.stdev(each) if len(each) > 1 else math.nan for each in values]
     axes.errorbar(xs, ys, yerr=errors, fmt="o-", color=COLOURS[arm], label=arm, capsize=3, markersize=4)
     for x, y, group in zip(xs, ys, groups, strict=True) if marked else ():
         axes.annotate(f"T {group[0]['timesteps']}", (x, y), (4, 5), textcoords="offset points", fontsize=7)
 
 
 def _seeds(rows: list[Row]) -> str:
-    count = len(present(rows, "seed"))
-    return f"{count} seed{'s' if count > 1 else ''}"
+    """How many seeds a point has: "3 seeds", or "1 to 3 seeds" where points differ."""
+    points = Counter((row["arm"], row["interval"], row["timesteps"]) for row in rows)
+    low, high = min(points.values()), max(points.values())
+    return f"{high} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
 
 
 FIGURES: dict[str, tuple[str, tuple[float, float], Callable[[list[Row], Figure], None]]] = {

@@ -67,7 +67,7 @@ def main() -> None:
         torch.manual_seed(settings["seed"] + 1)
         student = build_student(run.config)
         if scale is not None:
-            initialize_from(run.teacher, student, settings["match"], scale=scale)
+            initialize_from(run.teacher, student, settings["match"], settings["init_shortcuts"], scale)
         for what, shares in neurons(student, images).items():
             mean = sum(shares) / len(shares)
             print(f"{name:<8}{what:<8}{mean:6.1%}   {json.dumps([round(100 * share) for share in shares])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import reproduce
 import reproduce_plan
 import reproduce_rows
 import reproduce_tables
-from idsnn_deploy.errors import RunError
+from idsnn_deploy.errors import DivergedError, RunError
 
 
 @pytest.fixture
@@ -90,6 +91,23 @@ def test_one_epoch_a_call_ends_where_all_epochs_in_one_call_do(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("small")
+def test_a_run_that_fails_is_named_and_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = begin(tmp_path)
+
+    def row(run: reproduce_plan.Run) -> dict[str, Any]:
+        if run.arm == "baseline":
+            raise DivergedError("the loss is nan")
+        return {**asdict(run), "teacher_epochs": 1}
+
+    monkeypatch.setattr(first, "_row", row)
+    assert first.go(["ablation"], [3]) == {"digits-baseline-w2-i1-t4-s3": "the loss is nan"}
+    assert [row["arm"] for row in first.read()] == ["idsnn", "init", "kd"]
+    monkeypatch.setattr(first, "scale", replace(first.scale, teacher_epochs=2))
+    with pytest.raises(RunError, match="rows of other settings"):
+        first.go(["ablation"], [3])
+
+
+@pytest.mark.usefixtures("small")
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = reproduce_plan.Run("digits", "baseline", width=2, epochs=2, interval=1, timesteps=2, seed=3)
     first = begin(tmp_path)
@@ -140,9 +158,11 @@ def test_a_gain_is_taken_seed_by_seed() -> None:
 
 def test_convergence_is_the_first_epoch_as_good_as_the_baselines_best() -> None:
     mine = rows(("baseline", 0, [0.2, 0.5, 0.4]), ("idsnn", 0, [0.4, 0.5, 0.6]), ("idsnn", 1, [0.9, 0.9, 0.9]))
-    lines = [line.split(" | ") for line in reproduce_tables.convergence(mine).splitlines()[2:]]
+    lines = [line.strip("| ").split(" | ") for line in reproduce_tables.convergence(mine).splitlines()[2:]]
     assert [line[2] for line in lines] == ["baseline", "idsnn"]
     assert [line[5] for line in lines] == ["2", "2"]  # the second seed has no baseline
+    alone = mine + [row | {"interval": 2} for row in rows(("idsnn", 0, [0.1]))]  # stopped before the baseline's turn
+    assert reproduce_tables.convergence(alone).splitlines()[-1].startswith("| 2 | 1 | idsnn | 1 |")
     slow = rows(("baseline", 0, [0.9]), ("idsnn", 0, [0.5]))
     assert "never" in reproduce_tables.convergence(slow)
 
