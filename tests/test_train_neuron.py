@@ -203,14 +203,15 @@ def test_rows_that_do_not_divide_into_steps_are_refused() -> None:
 
 
 def test_fifty_models_leave_nothing_alive() -> None:
-    dropped = []
+    gc.collect()
+    before, dropped = len(snntorch.Leaky.instances), []  # other tests have layers of snnTorch's own
     for _ in range(50):
         model = SpikingResNet(18, 2, width=1, in_channels=1)
         dropped += [weakref.ref(model), *map(weakref.ref, model.neurons().values())]
         del model
     gc.collect()
     assert not [ref for ref in dropped if ref() is not None]
-    assert not snntorch.Leaky.instances
+    assert len(snntorch.Leaky.instances) == before
 
 
 @pytest.mark.gpu

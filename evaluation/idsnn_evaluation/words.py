@@ -87,7 +87,8 @@ def readings(report: Report) -> dict[str, float | None]:
 def summary(report: Report) -> str:
     """The report in two sentences."""
     totals, about = report["totals"], report["provenance"]
-    right = f"{percent(report['accuracy']['top1'])} of {about['samples']:,} {about['split']} samples"
+    split = about["split"].removesuffix(" (limited)")
+    right = f"{percent(report['accuracy']['top1'])} of {about['samples']:,} {split} samples"
     spiking, twin = row(report, "spiking network"), row(report, "same network as an ANN")
     assert spiking
     assert twin
