@@ -246,11 +246,11 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if (given.scale, "digits" if given.data is None else "cifar10-jpeg") not in SCALES:
         parser.error(f"--scale {given.scale} needs --data, a tree of CIFAR-10")
-    torch.set_num_threads(given.threads)
     reproduction = Reproduction(given.scale, given.data, given.minutes)
     intervals = reproduction.scale.intervals
     if not set(given.intervals or ()) <= set(intervals):
         parser.error(f"--intervals: this scale has {', '.join(map(str, intervals))}")
+    torch.set_num_threads(given.threads)
     seeds = given.seeds or reproduction.scale.seeds
     try:
         failed = reproduction.go(given.experiments, seeds, given.arms, given.recipes, given.intervals or ())
