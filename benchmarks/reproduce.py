@@ -35,7 +35,7 @@ from idsnn.config import settings as config_settings
 from idsnn.display import Display
 from idsnn.train import train
 from idsnn_deploy.errors import DivergedError, IdsnnError, ParityError, RunError
-from idsnn_evaluation import evaluate
+from idsnn_evaluation import evaluate, words
 from idsnn_evaluation.data import open_source
 from idsnn_export import ExportConfig, export_bundle
 from reproduce_plan import ARMS, PAPER, RECIPES, SCALES, Run, plan
@@ -194,13 +194,14 @@ class Reproduction:
         bundle, manifest = export_bundle(ExportConfig(folder, graphs=("onnx", "probe"), data=data, force=True))
         test = open_source(manifest, None, "test", data, self.scale.samples)
         report = evaluate(bundle, test.images, test.labels, threads=torch.get_num_threads()).to_dict()
-        energy = report["energy"]
-        arithmetic = {row["network"]: row["pj"] for row in energy["arithmetic"] if row["precision"] == "fp32"}
-        memory = next(row for row in energy["memory"] if row["reference"] and row["precision"] == "fp32")
+        snn, ann = words.row(report, "spiking network"), words.row(report, "same network as an ANN")
+        memory = words.memory_row(report)
+        assert snn
+        assert ann
         return {
             **{name: report["totals"][name] for name in ("effective_acs", "effective_macs", "ann_macs")},
             "counted_images": report["provenance"]["samples"],
-            "arithmetic_pj": {"snn": arithmetic["spiking network"], "ann": arithmetic["same network as an ANN"]},
+            "arithmetic_pj": {"snn": snn["pj"], "ann": ann["pj"]},
             "memory_pj": {"snn": memory["spiking_pj"], "ann": memory["ann_pj"], "tier": memory["tier"]},
         }
 

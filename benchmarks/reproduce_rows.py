@@ -11,13 +11,13 @@ from typing import Any
 from idsnn_deploy.errors import RunError
 
 Row = dict[str, Any]
-ARMS = ("baseline", "init", "kd", "idsnn")
 METHODS = {
     "baseline": "neither",
     "init": "initialized",
     "kd": "distilled",
     "idsnn": "initialized and distilled",
 }
+ARMS = tuple(METHODS)
 
 
 def read(path: Path) -> list[Row]:

@@ -58,7 +58,7 @@ def ablation(rows: list[Row]) -> str:
 
 
 def convergence(rows: list[Row]) -> str:
-    """Table 2 and Fig. 5: accuracy at each interval, and how soon the baseline's best is reached."""
+    """Fig. 5: accuracy at each interval, and how soon the baseline's best is reached."""
     lines = []
     for interval in present(rows, "interval"):
         base = {row["seed"]: row for row in of(rows, interval=interval, arm="baseline")}
@@ -74,7 +74,7 @@ def convergence(rows: list[Row]) -> str:
 
 
 def timesteps(rows: list[Row]) -> str:
-    """Table 1: accuracy and cost at each T."""
+    """Accuracy and cost at each T."""
     lines = []
     for t in present(rows, "timesteps"):
         base = of(rows, timesteps=t, arm="baseline")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .words import Report, row
+from .words import Report, memory_row, row
 
 
 def comparison(reports: Sequence[Report], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def _row(report: Report, name: str) -> dict[str, Any]:
     about, totals, energy = report["provenance"], report["totals"], report["energy"]
     arithmetic = {p: row(report, "spiking network", p) for p in ("fp32", "int8")}
     own = "int8" if about["variant"] == "int8" else "fp32"
-    tier = next(r for r in energy["memory"] if r["reference"] and r["precision"] == own)
+    tier = memory_row(report, own)
     keys = ("firing_rate", "conv_acs", "head_acs", "stem_macs", "ann_macs", "effective_acs", "effective_macs")
     return {
         "name": name,

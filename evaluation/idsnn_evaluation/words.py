@@ -71,10 +71,16 @@ def row(report: Report, network: str, precision: str = "fp32") -> dict[str, Any]
     return next((r for r in rows if r["network"] == network and r["precision"] == precision), None)
 
 
+def memory_row(report: Report, precision: str = "fp32") -> dict[str, Any]:
+    """The row of energy reading B whose memory is the reference."""
+    rows: list[dict[str, Any]] = report["energy"]["memory"]
+    return next(r for r in rows if r["reference"] and r["precision"] == precision)
+
+
 def readings(report: Report) -> dict[str, float | None]:
     """The spiking network's energy over the same network's as an ANN, least over least, by reading."""
     spiking, twin = row(report, "spiking network"), row(report, "same network as an ANN")
-    memory = next(r for r in report["energy"]["memory"] if r["reference"] and r["precision"] == "fp32")
+    memory = memory_row(report)
     matched = report["energy"]["bit_matched"]
     pairs = {
         "A": (spiking["pj"][0], twin["pj"][0]) if spiking and twin else (0.0, 0.0),
