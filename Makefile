@@ -43,6 +43,7 @@ browser:
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python tests/file_table.py
 
 # Renews the pins: names, versions and environment markers, no addresses.
 constraints: install

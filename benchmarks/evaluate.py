@@ -30,8 +30,8 @@ from neurobench.models import TorchModel  # noqa: E402
 
 import idsnn  # noqa: E402
 from idsnn_deploy.files import write_json  # noqa: E402
-from idsnn_deploy.graph import Graph, Options  # noqa: E402
 from idsnn_deploy.manifest import read_bundle  # noqa: E402
+from idsnn_deploy.onnx_file import Graph, Options  # noqa: E402
 from idsnn_evaluation import evaluate  # noqa: E402
 
 SHAPE, CLASSES = (3, 32, 32), 10

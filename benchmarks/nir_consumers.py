@@ -29,10 +29,10 @@ from graphs import CASES, STEPS, inputs
 import idsnn
 from idsnn_deploy.errors import ParityError
 from idsnn_deploy.files import write_bytes, write_json
-from idsnn_export.from_torch import to_nir
-from idsnn_export.interpreter import Trace, trace
-from idsnn_export.parity import divergences, float_gate
-from idsnn_export.writer import write_nir
+from idsnn_export.from_torch.convert import to_nir
+from idsnn_export.gates.parity import divergences, float_gate
+from idsnn_export.nir_file.writer import write_nir
+from idsnn_export.reference.interpreter import Trace, trace
 
 PAGE = ROOT / "docs" / "nir_consumers.md"
 HEAD = """# Which simulator runs which NIR graph

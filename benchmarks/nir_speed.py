@@ -21,9 +21,9 @@ import torch
 
 import idsnn
 from idsnn_deploy.files import write_json
-from idsnn_export.from_torch import to_nir
-from idsnn_export.reader import read_nir
-from idsnn_export.writer import write_nir
+from idsnn_export.from_torch.convert import to_nir
+from idsnn_export.nir_file.reader import read_nir
+from idsnn_export.nir_file.writer import write_nir
 
 SHAPE = (3, 32, 32)
 

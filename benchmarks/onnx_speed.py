@@ -28,11 +28,11 @@ import onnxruntime
 import torch
 
 import idsnn
-from idsnn_export.from_torch import to_nir
+from idsnn_export.from_torch.convert import to_nir
+from idsnn_export.graph.plan import plan
 from idsnn_export.lowering import calibrate, integer_weights, to_onnx
 from idsnn_export.lowering.emitter import Emitter, Value
 from idsnn_export.lowering.table import LOWERINGS
-from idsnn_export.plan import plan
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
 

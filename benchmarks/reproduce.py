@@ -35,8 +35,9 @@ from idsnn.config import settings as config_settings
 from idsnn.display import Display
 from idsnn.train import train
 from idsnn_deploy.errors import DivergedError, IdsnnError, ParityError, RunError
-from idsnn_evaluation import evaluate, words
+from idsnn_evaluation import evaluate
 from idsnn_evaluation.data import open_source
+from idsnn_evaluation.show import words
 from idsnn_export import ExportConfig, export_bundle
 from reproduce_plan import ARMS, PAPER, RECIPES, SCALES, Run, plan
 from reproduce_rows import read

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from .checkpoint import save_pretrained as save_pretrained
     from .distill import distillation_loss as distillation_loss
     from .initialize import initialize_from as initialize_from
+    from .networks.resnet import ResNet as ResNet
+    from .networks.resnet import SpikingResNet as SpikingResNet
     from .neuron import LIF as LIF
-    from .resnet import ResNet as ResNet
-    from .resnet import SpikingResNet as SpikingResNet
 
 _HOME = {
     "LIF": "neuron",
-    "ResNet": "resnet",
-    "SpikingResNet": "resnet",
+    "ResNet": "networks.resnet",
+    "SpikingResNet": "networks.resnet",
     "distillation_loss": "distill",
     "initialize_from": "initialize",
     "load_run": "checkpoint",

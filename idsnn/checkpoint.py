@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from idsnn_deploy.errors import RunError
 from idsnn_deploy.files import read_bytes, write_bytes, write_json
 
-from .resnet import ResNet, SpikingResNet
+from .networks.resnet import ResNet, SpikingResNet
 
 CONFIG, SUMMARY, LAST = "config.json", "summary.json", "last.ckpt"
 STUDENT, TEACHER, PRETRAINED = "student.safetensors", "teacher.safetensors", "model.safetensors"

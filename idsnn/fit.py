@@ -25,8 +25,8 @@ from .config import TrainConfig
 from .data import Images, Loader
 from .display import Display
 from .layout import memory_format
+from .networks.resnet import SpikingResNet
 from .rates import FiringRates, odd_layers
-from .resnet import SpikingResNet
 from .schedule import learning_rate
 
 Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -35,7 +35,7 @@ _POLL_SECONDS, _RATE_EVERY, _EVAL_BATCH = 0.25, 16, 256
 
 
 @dataclass
-class State:
+class Checkpoint:
     """What last.ckpt holds: where the run is, and everything that the next epoch depends on."""
 
     phase: str = "teacher"
@@ -53,7 +53,7 @@ class State:
         write_bytes(path, buffer.getvalue())
 
     @classmethod
-    def load(cls, path: Path) -> State:
+    def load(cls, path: Path) -> Checkpoint:
         """Reads it; a run that was stopped before its first epoch was done has none and starts anew.
 
         Raises:
@@ -86,9 +86,9 @@ class Fitter:
     loader: Loader
     parts: dict[str, Images]
     display: Display
-    checkpoint: Callable[[nn.Module, State], None]
+    checkpoint: Callable[[nn.Module, Checkpoint], None]
 
-    def fit(self, network: nn.Module, loss: Loss, epochs: int, state: State) -> None:
+    def fit(self, network: nn.Module, loss: Loss, epochs: int, state: Checkpoint) -> None:
         """Trains `network` in place from `state` (which is kept up to date) to `epochs`."""
         fabric, steps = self.fabric, len(self.loader)
         if state.model is not None:
@@ -120,7 +120,9 @@ class Fitter:
                 self.checkpoint(network, state)
                 self.display.epoch(row, epochs)
 
-    def _epoch(self, model: Any, optimizer: Any, loss: Loss, epoch: int, epochs: int, state: State) -> dict[str, Any]:
+    def _epoch(
+        self, model: Any, optimizer: Any, loss: Loss, epoch: int, epochs: int, state: Checkpoint
+    ) -> dict[str, Any]:
         """One pass over the training images; the host waits for the device only when the bar moves."""
         config, fabric, steps, network = self.config, self.fabric, len(self.loader), model.module
         model.train()
@@ -165,7 +167,7 @@ class Fitter:
             "images_per_second": seen * fabric.world_size / (time.monotonic() - begun),
         }
 
-    def _check(self, losses: Tensor, epoch: int, epochs: int, state: State) -> None:
+    def _check(self, losses: Tensor, epoch: int, epochs: int, state: Checkpoint) -> None:
         wrong = (~losses.isfinite()).nonzero()
         if len(wrong):
             step = int(wrong[0])

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from idsnn_deploy.errors import RunError
 
-from .resnet import STAGES, ResNet, SpikingResNet
+from .networks.resnet import STAGES, ResNet, SpikingResNet
 
 
 def leading(j: int, n: int, count: int) -> int:

@@ -7,7 +7,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from .resnet import SpikingResNet
+from .networks.resnet import SpikingResNet
 
 DEAD, SATURATED = 0.001, 0.9
 

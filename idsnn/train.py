@@ -43,10 +43,10 @@ from .curves import draw_curves
 from .data import Loader, load_data
 from .display import Display
 from .distill import distillation_loss
-from .fit import Fitter, Loss, State, assess
+from .fit import Checkpoint, Fitter, Loss, assess
 from .initialize import initialize_from
 from .kernel import EAGER, Kernel, compiled, compiler_for
-from .resnet import ResNet, SpikingResNet
+from .networks.resnet import ResNet, SpikingResNet
 
 METRICS, CURVES, EVENTS = "metrics.csv", "curves.png", "tensorboard"
 COLUMNS = (
@@ -105,7 +105,7 @@ class Trainer:
         if self._initializes:  # on networks of no consequence: do the two correspond at all?
             self._initialize(build_teacher(self.resolved), build_student(self.resolved))
         self.kernel = _kernel(config, fabric.device)
-        self.state = State.load(folder / LAST) if resume else State()
+        self.state = Checkpoint.load(folder / LAST) if resume else Checkpoint()
 
     def plan(self) -> dict[str, str]:
         """What `run` would do, for `--dry-run`."""
@@ -165,7 +165,7 @@ class Trainer:
 
     def _student(self, teacher: ResNet | None) -> SpikingResNet:
         if self.state.phase == "teacher":
-            self.state = State("student", rows=self.state.rows, seconds=self.state.seconds)
+            self.state = Checkpoint("student", rows=self.state.rows, seconds=self.state.seconds)
         torch.manual_seed(self.config.seed + 1)
         student = build_student(self.resolved)
         student.to(self.fabric.device)
@@ -206,10 +206,10 @@ class Trainer:
         scale = config.threshold if config.init_scaled else 1.0
         initialize_from(teacher, student, config.match, config.init_shortcuts, scale)
 
-    def _checkpoint(self, network: nn.Module, state: State) -> None:
+    def _checkpoint(self, network: nn.Module, state: Checkpoint) -> None:
         self._write(lambda: self._write_checkpoint(network, state))
 
-    def _write_checkpoint(self, network: nn.Module, state: State) -> None:
+    def _write_checkpoint(self, network: nn.Module, state: Checkpoint) -> None:
         mine = [row for row in state.rows if row["phase"] == "student"]
         if mine and mine[-1] is _best(mine, "val_accuracy"):
             save_weights(network, self.folder / BEST)

@@ -74,7 +74,7 @@ def tape_bundle(
 def torch_bundle(model: Any, folder: Path, shape: tuple[int, ...], timesteps: int, classes: int) -> Path:
     """The least that `evaluate` reads of a torch network's bundle: no normalization, no parity gates."""
     import idsnn_export
-    from idsnn_export.layers import layer_table
+    from idsnn_export.graph.layers import layer_table
 
     graph = idsnn_export.to_nir(model, shape)
     folder.mkdir(parents=True)

@@ -20,10 +20,10 @@ from idsnn_deploy import Session, bench, check
 from idsnn_deploy.cli import OPTIMIZATIONS, VARIANTS, main
 from idsnn_deploy.errors import BundleError, IdsnnError
 from idsnn_deploy.golden import read_golden
-from idsnn_deploy.graph import OPTIMIZATIONS as LEVELS
 from idsnn_deploy.manifest import read_bundle
+from idsnn_deploy.onnx_file import OPTIMIZATIONS as LEVELS
 from idsnn_deploy.session import VARIANTS as FILES
-from idsnn_deploy.tables import format_table
+from idsnn_deploy.text_table import format_table
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from idsnn_deploy import Session, load_image
 from idsnn_deploy.anytime import exit_steps, running_mean, separation, softmax
 from idsnn_deploy.datasets import Split
 from idsnn_deploy.errors import BundleError, ImageError, UsageError
-from idsnn_deploy.graph import OPTIMIZATIONS
 from idsnn_deploy.manifest import read_bundle
+from idsnn_deploy.onnx_file import OPTIMIZATIONS
 from idsnn_deploy.session import VARIANTS
 
 

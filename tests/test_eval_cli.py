@@ -16,7 +16,7 @@ from test_eval_report import NET, K, N
 
 from idsnn_deploy.manifest import read_bundle
 from idsnn_evaluation.cli import main
-from idsnn_evaluation.compare import short_names
+from idsnn_evaluation.show.comparison import short_names
 
 FILES = {"report.json", "report.html", "figures"}
 
@@ -247,8 +247,8 @@ def test_force_replaces_a_report(bundle: Path, data: Path, no_figures: None) -> 
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A report page and a comparison page, with names that HTML must escape."""
     from idsnn_evaluation import evaluate, render_html
-    from idsnn_evaluation.compare import comparison
-    from idsnn_evaluation.page import render_comparison
+    from idsnn_evaluation.show.comparison import comparison
+    from idsnn_evaluation.show.page import render_comparison
 
     root = tmp_path_factory.mktemp("pages")
     labels = ["<script>alert(1)</script>", 'a "quoted" & long class name', "c", "d"]

@@ -9,8 +9,8 @@ import pytest
 from eval_bundles import conv
 
 from idsnn_deploy.errors import BundleError
-from idsnn_evaluation.counts import EXACT, dense, fan_out, integers, nominal, operations, touches
-from idsnn_evaluation.table import Synapses, read_table
+from idsnn_evaluation.counting.operations import EXACT, dense, fan_out, integers, nominal, operations, touches
+from idsnn_evaluation.counting.table import Synapses, read_table
 
 
 def random_layer(seed: int) -> tuple[Synapses, np.ndarray, np.ndarray]:

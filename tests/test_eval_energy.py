@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from idsnn_deploy.errors import UsageError
-from idsnn_evaluation.energy import bit_matched, compare, estimate
-from idsnn_evaluation.keys import ADDED
-from idsnn_evaluation.platforms import constants, platforms, read_platforms
-from idsnn_evaluation.powercap import Reading, joules, read_counters
+from idsnn_evaluation.cost.energy import bit_matched, compare, estimate
+from idsnn_evaluation.cost.platforms import constants, platforms, read_platforms
+from idsnn_evaluation.cost.powercap import Reading, joules, read_counters
+from idsnn_evaluation.counting.keys import ADDED
 
 TOTALS: dict[str, Any] = {
     **dict.fromkeys(ADDED, 0),

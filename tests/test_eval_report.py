@@ -13,9 +13,9 @@ from eval_bundles import conv, fc, lif, tape_bundle, tape_images
 from idsnn_deploy.anytime import exit_steps, running_mean
 from idsnn_deploy.errors import BundleError, DataError
 from idsnn_evaluation import Report, evaluate
-from idsnn_evaluation.early_exit import TOLERANCE, early_exit, exits, validation_part
-from idsnn_evaluation.keys import ADDED, RATIOS
-from idsnn_evaluation.scores import Scores
+from idsnn_evaluation.answers.early_exit import TOLERANCE, early_exit, exits, validation_part
+from idsnn_evaluation.answers.scores import Scores
+from idsnn_evaluation.counting.keys import ADDED, RATIOS
 
 N, T, K = 40, 3, 4
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,9 +19,9 @@ from idsnn_deploy.errors import ParityError
 from idsnn_deploy.manifest import read_bundle
 from idsnn_export import interpret, to_onnx, write_nir
 from idsnn_export.cli import main as export
-from idsnn_export.golden import farthest, margins, write_golden
-from idsnn_export.interpreter import Trace
+from idsnn_export.gates.margins import farthest, margins, write_golden
 from idsnn_export.quantize import accuracy_gate
+from idsnn_export.reference.interpreter import Trace
 from idsnn_export.source import gate_samples
 
 
@@ -47,7 +47,7 @@ def test_golden_vectors_are_of_the_samples_farthest_from_their_thresholds(tmp_pa
 
 def test_dense_macs_leave_out_what_falls_on_the_border() -> None:
     torch = pytest.importorskip("torch")
-    from idsnn_export.macs import dense_macs
+    from idsnn_export.from_torch.dense_macs import dense_macs
 
     conv = torch.nn.Conv2d(2, 3, kernel_size=3, padding=1)
     net = torch.nn.Sequential(conv, torch.nn.Flatten(), torch.nn.Linear(48, 5))

@@ -10,10 +10,10 @@ import pytest
 from graphs import CASES, DT, STEPS, affine, chain, conv, full, graph, inputs, lif
 
 from idsnn_deploy.errors import GraphError
-from idsnn_export.equations import CELLS
-from idsnn_export.interpreter import interpret
-from idsnn_export.layers import layer_table
-from idsnn_export.plan import plan
+from idsnn_export.graph.layers import layer_table
+from idsnn_export.graph.plan import plan
+from idsnn_export.reference.equations import CELLS
+from idsnn_export.reference.interpreter import interpret
 
 
 def entries(network: nir.NIRGraph, dt: float | None = None) -> dict[str, dict]:

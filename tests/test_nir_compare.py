@@ -9,11 +9,11 @@ import pytest
 from graphs import CASES
 
 from idsnn_deploy.errors import BundleError, GraphError, UsageError
+from idsnn_export.artefacts import compare
 from idsnn_export.cli import main
-from idsnn_export.compare import compare
+from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.lowering import to_onnx
-from idsnn_export.metadata import Metadata, write_metadata
-from idsnn_export.writer import write_nir
+from idsnn_export.nir_file.writer import write_nir
 
 
 def written(folder: Path, name: str, change: float = 0.0) -> Path:

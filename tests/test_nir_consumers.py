@@ -12,10 +12,10 @@ from consumers import CONSUMERS
 from torch import nn
 
 import idsnn
-from idsnn_export.from_torch import to_nir
-from idsnn_export.interpreter import Trace, trace
-from idsnn_export.parity import exact_gate, float_gate
-from idsnn_export.writer import write_nir
+from idsnn_export.from_torch.convert import to_nir
+from idsnn_export.gates.parity import exact_gate, float_gate
+from idsnn_export.nir_file.writer import write_nir
+from idsnn_export.reference.interpreter import Trace, trace
 
 T = 6
 

@@ -19,12 +19,12 @@ import pytest
 from graphs import CASES, chain, graph, lif
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
-from idsnn_export.equal import differences, equal
-from idsnn_export.metadata import KEY, Metadata, read_metadata, write_metadata
-from idsnn_export.plan import fill_types
-from idsnn_export.reader import TYPES, _Scan, read_nir
-from idsnn_export.shapes import SHAPES
-from idsnn_export.writer import nir_bytes, write_nir
+from idsnn_export.graph.equality import differences, equal
+from idsnn_export.graph.metadata import KEY, Metadata, read_metadata, write_metadata
+from idsnn_export.graph.plan import fill_types
+from idsnn_export.graph.shapes import SHAPES
+from idsnn_export.nir_file.reader import TYPES, _Scan, read_nir
+from idsnn_export.nir_file.writer import nir_bytes, write_nir
 
 OTHERS = os.environ.get("IDSNN_TEST_DATA")
 MUTATIONS = 500
@@ -263,12 +263,12 @@ def test_a_hostile_file_is_one_typed_error(name: str, tmp_path: Path) -> None:
 def test_all_data_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = nir_bytes(CASES["residual"].build())
     (tmp_path / "a.nir").write_bytes(data)
-    monkeypatch.setattr("idsnn_export.reader.LIMIT", len(data))
+    monkeypatch.setattr("idsnn_export.nir_file.reader.LIMIT", len(data))
     read_nir(tmp_path / "a.nir")
     total = _Scan()
     with h5py.File(tmp_path / "a.nir") as file:
         total.read(file)
-    monkeypatch.setattr("idsnn_export.reader.LIMIT", total.total - 1)
+    monkeypatch.setattr("idsnn_export.nir_file.reader.LIMIT", total.total - 1)
     with h5py.File(tmp_path / "a.nir") as file, pytest.raises(GraphError, match="bytes in all"):
         _Scan().read(file)
 
@@ -380,7 +380,7 @@ class TestFilesOfOtherFrameworks:
         assert differences(read_nir(tmp_path / "a.nir"), found) == []
 
     def test_the_recurrent_one_has_one_late_edge(self) -> None:
-        from idsnn_export.plan import plan
+        from idsnn_export.graph.plan import plan
 
         steps = plan(read_nir(self.path("braille_recurrent.nir"))).steps
         assert [(s.name, step.name) for step in steps for s in step.sources if s.delayed] == [

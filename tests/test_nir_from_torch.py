@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 import idsnn
 from idsnn_deploy.errors import GraphError, UnsupportedError
-from idsnn_export.folding import FOLDS_INTO, fold
-from idsnn_export.from_torch import prepare, to_graph, to_nir, with_windows
-from idsnn_export.interpreter import interpret, trace
-from idsnn_export.metadata import Metadata, read_metadata
-from idsnn_export.network import INPUT, Network
-from idsnn_export.parity import exact_gate, float_gate
-from idsnn_export.reader import read_nir
-from idsnn_export.summing import average_to_sum
-from idsnn_export.torch_nodes import NODES
-from idsnn_export.torch_run import run_model, run_prepared
-from idsnn_export.tracing import trace_step
-from idsnn_export.writer import write_nir
+from idsnn_export.from_torch.convert import prepare, to_graph, to_nir, with_windows
+from idsnn_export.from_torch.fold_batchnorm import FOLDS_INTO, fold
+from idsnn_export.from_torch.network import INPUT, Network
+from idsnn_export.from_torch.nodes import NODES
+from idsnn_export.from_torch.stepping import run_model, run_prepared
+from idsnn_export.from_torch.sum_pooling import average_to_sum
+from idsnn_export.from_torch.tracing import trace_step
+from idsnn_export.gates.parity import exact_gate, float_gate
+from idsnn_export.graph.metadata import Metadata, read_metadata
+from idsnn_export.nir_file.reader import read_nir
+from idsnn_export.nir_file.writer import write_nir
+from idsnn_export.reference.interpreter import interpret, trace
 
 # snnTorch warns of one of the options that the exporter has to refuse.
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")

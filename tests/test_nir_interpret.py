@@ -14,10 +14,10 @@ from graphs import CASES, DT, STEPS, affine, chain, full, inputs, lif
 from snntorch import Leaky
 
 from idsnn_deploy.errors import GraphError
-from idsnn_export.equations import CELLS
-from idsnn_export.interpreter import interpret, trace
-from idsnn_export.metadata import Metadata, write_metadata
-from idsnn_export.shapes import SHAPES
+from idsnn_export.graph.metadata import Metadata, write_metadata
+from idsnn_export.graph.shapes import SHAPES
+from idsnn_export.reference.equations import CELLS
+from idsnn_export.reference.interpreter import interpret, trace
 
 # torch says so of the even kernels that these graphs have on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")

@@ -13,13 +13,14 @@ from graphs import CASES, STEPS, chain, full, inputs
 
 import idsnn
 from idsnn_deploy.errors import UsageError
-from idsnn_export.from_torch import to_nir
-from idsnn_export.interpreter import trace
-from idsnn_export.lint import RULES, TARGETS, Facts, lint
-from idsnn_export.metadata import Metadata, write_metadata
-from idsnn_export.parity import float_gate
-from idsnn_export.plan import plan
-from idsnn_export.writer import write_nir
+from idsnn_export.from_torch.convert import to_nir
+from idsnn_export.gates.parity import float_gate
+from idsnn_export.graph.metadata import Metadata, write_metadata
+from idsnn_export.graph.plan import plan
+from idsnn_export.lint.engine import RULES, TARGETS, lint
+from idsnn_export.lint.rule import Facts
+from idsnn_export.nir_file.writer import write_nir
+from idsnn_export.reference.interpreter import trace
 
 SIMULATED = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly"}
 

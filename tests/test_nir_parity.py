@@ -12,10 +12,10 @@ import pytest
 from graphs import CASES, STEPS, chain, full, inputs, lif
 
 from idsnn_deploy.errors import ParityError
-from idsnn_export.diff import diff
-from idsnn_export.equal import differences
-from idsnn_export.interpreter import Trace, interpret, trace
-from idsnn_export.parity import EXCUSED, combined, divergences, exact_gate, float_gate
+from idsnn_export.gates.diff import diff
+from idsnn_export.gates.parity import EXCUSED, combined, divergences, exact_gate, float_gate
+from idsnn_export.graph.equality import differences
+from idsnn_export.reference.interpreter import Trace, interpret, trace
 
 
 def reference(name: str = "residual") -> Trace:

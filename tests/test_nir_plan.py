@@ -11,8 +11,8 @@ import pytest
 from graphs import CASES, DT, affine, chain, conv, full, graph, lif
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
-from idsnn_export.plan import STATEFUL, fill_types, plan
-from idsnn_export.shapes import SHAPES, conv_window
+from idsnn_export.graph.plan import STATEFUL, fill_types, plan
+from idsnn_export.graph.shapes import SHAPES, conv_window
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from onnx_runs import run, stepped
 
-from idsnn_export.interpreter import trace
+from idsnn_export.gates.parity import float_gate
+from idsnn_export.graph.plan import plan
 from idsnn_export.lowering import to_onnx
-from idsnn_export.parity import float_gate
-from idsnn_export.plan import plan
-from idsnn_export.reader import read_nir
+from idsnn_export.nir_file.reader import read_nir
+from idsnn_export.reference.interpreter import trace
 
 OTHERS = os.environ.get("IDSNN_TEST_DATA")
 TIMESTEPS = 20

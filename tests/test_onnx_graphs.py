@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from onnx_runs import run, run_reference, session, stepped
 
 from idsnn_deploy.errors import GraphError
-from idsnn_export.interpreter import interpret
+from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.lowering import to_onnx
-from idsnn_export.metadata import Metadata, write_metadata
+from idsnn_export.reference.interpreter import interpret
 
 few = settings(derandomize=True, max_examples=20, deadline=None, database=None)
 

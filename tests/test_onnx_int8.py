@@ -11,10 +11,10 @@ import pytest
 from graphs import CASES, STEPS, affine, chain, conv, graph, inputs, lif
 from onnx_runs import run
 
-from idsnn_export.interpreter import interpret
 from idsnn_export.lowering import calibrate, integer_weights, to_onnx
 from idsnn_export.lowering.calibrate import best_range
 from idsnn_export.lowering.int8 import Range, quantize_weights
+from idsnn_export.reference.interpreter import interpret
 
 
 def spiking() -> nir.NIRGraph:

@@ -9,10 +9,10 @@ import pytest
 from graphs import CASES, STEPS, inputs
 from onnx_runs import run, run_reference, stepped
 
-from idsnn_export.equations import CELLS
-from idsnn_export.interpreter import interpret
 from idsnn_export.lowering import to_onnx
 from idsnn_export.lowering.table import LOWERINGS
+from idsnn_export.reference.equations import CELLS
+from idsnn_export.reference.interpreter import interpret
 
 every_case = pytest.mark.parametrize("name", CASES)
 

@@ -11,10 +11,10 @@ from graphs import CASES, STEPS, affine, conv, graph, inputs, lif
 from numpy.typing import NDArray
 from onnx_runs import Arrays, run, run_reference
 
-from idsnn_export.interpreter import interpret
-from idsnn_export.layers import is_synaptic, layer_table
+from idsnn_export.graph.layers import is_synaptic, layer_table
+from idsnn_export.graph.plan import Plan, Step, plan
 from idsnn_export.lowering import to_onnx
-from idsnn_export.plan import Plan, Step, plan
+from idsnn_export.reference.interpreter import interpret
 
 COUNTED = [
     "residual",

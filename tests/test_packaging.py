@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import file_table
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,10 +91,7 @@ def test_the_pins_name_no_address() -> None:
     assert "idsnn" not in pins
 
 
-def test_the_readme_s_file_map_has_a_line_for_every_module() -> None:
-    readme = (ROOT / "README.md").read_text()
-    folders = [ROOT / "idsnn", *(ROOT / place for place in ("export", "deploy", "evaluation"))]
-    modules = [file for folder in folders for file in folder.rglob("*.py") if file.name != "__init__.py"]
-    assert modules
-    missing = [str(file.relative_to(ROOT)) for file in modules if f"{file.name}` |" not in readme]
-    assert not missing
+def test_the_file_table_says_of_every_module_what_the_module_says_first() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert text == file_table.page(text), "renew it: python tests/file_table.py"
+    assert text.count("| `") > 120

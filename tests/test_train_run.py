@@ -27,7 +27,7 @@ from idsnn import fit
 from idsnn.cli import main
 from idsnn.config import PRESETS, TrainConfig, preset
 from idsnn.display import Display
-from idsnn.fit import State
+from idsnn.fit import Checkpoint
 from idsnn.schedule import learning_rate
 from idsnn_deploy.errors import RunError
 
@@ -256,15 +256,15 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_weights(
 ) -> None:
     count = 0
 
-    def interrupted(state: State, path: Path) -> None:
+    def interrupted(state: Checkpoint, path: Path) -> None:
         nonlocal count
         if count == saves:
             raise KeyboardInterrupt
         count += 1
         save(state, path)
 
-    save = State.save
-    monkeypatch.setattr(fit.State, "save", interrupted)
+    save = Checkpoint.save
+    monkeypatch.setattr(fit.Checkpoint, "save", interrupted)
     assert main([*TINY, "--out", str(tmp_path / "run")]) == 130
     monkeypatch.undo()
     assert main(["--resume", "--out", str(tmp_path / "run")]) == 0
@@ -291,26 +291,26 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_p
 
 def test_a_full_disk_is_an_error_and_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    State(epoch=1, model={"w": torch.ones(8)}).save(path)
+    Checkpoint(epoch=1, model={"w": torch.ones(8)}).save(path)
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
         with pytest.raises(OSError, match="File too large"):
-            State(epoch=2, model={"w": torch.randn(100_000)}).save(path)
+            Checkpoint(epoch=2, model={"w": torch.randn(100_000)}).save(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, old)
     assert path.read_bytes() == before
-    assert State.load(path).epoch == 1
+    assert Checkpoint.load(path).epoch == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(RunError, match="cannot be resumed from"):
-        State.load(tmp_path / "last.ckpt")
+        Checkpoint.load(tmp_path / "last.ckpt")
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from .errors import EXIT_OK, IdsnnError, UsageError
 from .manifest import Bundle, read_bundle
 from .progress import track
-from .tables import format_table
+from .text_table import format_table
 
 MIN_CALLS = 10
 

@@ -18,19 +18,19 @@ from typing import Any
 import numpy as np
 
 from .errors import EXIT_FAILED, EXIT_OK
+from .execution import Stepper, Unrolled
 from .golden import Golden, neuron_layers, read_golden
-from .graph import Array, Options
 from .inputs import batches
 from .manifest import Bundle, read_bundle
-from .networks import Stepper, Unrolled
-from .tables import format_table
+from .onnx_file import Array, Options
+from .text_table import format_table
 
 LOGIT_TOLERANCE = 1e-4
 INT8_AGREEMENT = 0.75
 
 
 @dataclass(frozen=True)
-class Result:
+class Replay:
     """What the replay of one file gave.
 
     Attributes:
@@ -48,7 +48,7 @@ class Result:
     spikes: bool | None = None
 
 
-def check_bundle(bundle: Bundle, options: Options = Options()) -> list[Result]:  # noqa: B008  (frozen)
+def check_bundle(bundle: Bundle, options: Options = Options()) -> list[Replay]:  # noqa: B008  (frozen)
     """Verifies every hash, then replays the golden vectors through every ONNX file of the bundle.
 
     Raises:
@@ -59,15 +59,15 @@ def check_bundle(bundle: Bundle, options: Options = Options()) -> list[Result]: 
     return [replay(bundle, file, golden, options) for file, replay in _REPLAYS.items() if bundle.has(file)]
 
 
-def _replay_model(bundle: Bundle, file: str, golden: Golden, options: Options) -> Result:
+def _replay_model(bundle: Bundle, file: str, golden: Golden, options: Options) -> Replay:
     return _compare(bundle, file, *_answers(bundle, Unrolled(bundle, file, options), golden), golden)
 
 
-def _replay_step(bundle: Bundle, file: str, golden: Golden, options: Options) -> Result:
+def _replay_step(bundle: Bundle, file: str, golden: Golden, options: Options) -> Replay:
     return _compare(bundle, file, *_answers(bundle, Stepper(bundle, options), golden), golden)
 
 
-def _replay_probe(bundle: Bundle, file: str, golden: Golden, options: Options) -> Result:
+def _replay_probe(bundle: Bundle, file: str, golden: Golden, options: Options) -> Replay:
     names = [f"spikes.{name}" for name in neuron_layers(bundle.manifest)]
     probe = Unrolled(bundle, file, options, dict.fromkeys(names, (None, bundle.manifest.timesteps)))
     counted = []
@@ -79,7 +79,7 @@ def _replay_probe(bundle: Bundle, file: str, golden: Golden, options: Options) -
 
 
 # Each file that can answer the golden vectors, and how it is asked.
-_REPLAYS: dict[str, Callable[[Bundle, str, Golden, Options], Result]] = {
+_REPLAYS: dict[str, Callable[[Bundle, str, Golden, Options], Replay]] = {
     "model.onnx": _replay_model,
     "model.step.onnx": _replay_step,
     "model.probe.onnx": _replay_probe,
@@ -98,12 +98,12 @@ def _answers(bundle: Bundle, network: Unrolled | Stepper, golden: Golden) -> tup
 
 def _compare(
     bundle: Bundle, file: str, logits: Array, steps: Array, golden: Golden, spikes: bool | None = None
-) -> Result:
+) -> Replay:
     agree = float(np.mean(logits.argmax(axis=1) == _classes(bundle, file, golden)))
     apart = max(float(np.abs(logits - golden.logits).max()), float(np.abs(steps - golden.step_logits).max()))
     if ".int8." in file:
-        return Result(file, agree >= INT8_AGREEMENT, agree, apart, spikes)
-    return Result(file, agree == 1 and apart <= LOGIT_TOLERANCE and spikes is not False, agree, apart, spikes)
+        return Replay(file, agree >= INT8_AGREEMENT, agree, apart, spikes)
+    return Replay(file, agree == 1 and apart <= LOGIT_TOLERANCE and spikes is not False, agree, apart, spikes)
 
 
 def _classes(bundle: Bundle, file: str, golden: Golden) -> Array:

@@ -98,7 +98,7 @@ def _bench(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    options = _module("graph").Options(given.threads, _providers(given))
+    options = _module("onnx_file").Options(given.threads, _providers(given))
     code: int = _module("check").check(given.bundle, options, given.json, _say)
     return code
 

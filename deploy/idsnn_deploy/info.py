@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import EXIT_OK
 from .manifest import Bundle, Manifest, read_bundle
-from .tables import format_table, printable
+from .text_table import format_table, printable
 
 
 def describe(manifest: Manifest) -> dict[str, str]:

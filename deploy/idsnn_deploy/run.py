@@ -13,7 +13,7 @@ from .anytime import Array, softmax
 from .errors import EXIT_OK, UsageError
 from .progress import track
 from .session import Session
-from .tables import format_table
+from .text_table import format_table
 
 
 @dataclass(frozen=True)

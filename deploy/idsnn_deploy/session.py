@@ -15,10 +15,10 @@ import numpy as np
 
 from .anytime import Decision, separation
 from .errors import UsageError
-from .graph import Array, Options, Provider
+from .execution import Stepper, StepState, Unrolled
 from .inputs import Images, batches
 from .manifest import Bundle, Manifest, read_bundle
-from .networks import State, Stepper, Unrolled
+from .onnx_file import Array, Options, Provider
 
 VARIANTS = {"fp32": "model.onnx", "int8": "model.int8.onnx", "step": "model.step.onnx"}
 
@@ -60,7 +60,7 @@ class Session:
         self.variant = variant
         self._options = Options(threads, providers, optimization)
         self._stepper: Stepper | None = None
-        self._state: State | None = None
+        self._state: StepState | None = None
         self._streams = 0
         self._network: Unrolled | Stepper
         if variant == "step":

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from idsnn_deploy.lazy import lazy
 
 if TYPE_CHECKING:
-    from .energy import estimate as estimate
+    from .cost.energy import estimate as estimate
+    from .cost.platforms import Platform as Platform
+    from .cost.platforms import read_platforms as read_platforms
     from .evaluator import evaluate as evaluate
-    from .page import render_html as render_html
-    from .platforms import Platform as Platform
-    from .platforms import read_platforms as read_platforms
     from .report import Report as Report
+    from .show.page import render_html as render_html
 
 _HOME = {
-    "Platform": "platforms",
+    "Platform": "cost.platforms",
     "Report": "report",
-    "estimate": "energy",
+    "estimate": "cost.energy",
     "evaluate": "evaluator",
-    "read_platforms": "platforms",
-    "render_html": "page",
+    "read_platforms": "cost.platforms",
+    "render_html": "show.page",
 }
 __all__ = list(_HOME)
 __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -11,16 +11,16 @@ import numpy as np
 
 from idsnn_deploy.manifest import Bundle
 
-from .counts import dense
-from .early_exit import early_exit
-from .energy import estimate
-from .keys import ADDED
-from .platforms import Platform
+from .answers.early_exit import early_exit
+from .answers.scores import Scores, accuracy
+from .cost.energy import estimate
+from .cost.platforms import Platform
+from .counting.keys import ADDED
+from .counting.operations import dense
+from .counting.rows import Number, input_rate, layer_counts, ratios
+from .counting.table import Entry, head, still
+from .counting.tally import NeuronTally, SynapseTally, Tally
 from .report import Example, Report
-from .rows import Number, input_rate, layer_counts, ratios
-from .scores import Scores, accuracy
-from .table import Entry, head, still
-from .tally import NeuronTally, SynapseTally, Tally
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ESTIMATOR = "idsnn_evaluation"

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Source:
+class LabelledSplit:
     """Labelled images: `images` may be sliced, `name` and `split` say what they are."""
 
     name: str
@@ -48,7 +48,7 @@ class Pixels:
 
 def open_source(
     manifest: Manifest, name: str | None, split: str, data: str | os.PathLike[str] | None, limit: int | None
-) -> Source:
+) -> LabelledSplit:
     """Returns the images to evaluate on; `name` None takes the data set that the bundle was trained on.
 
     Raises:
@@ -67,17 +67,19 @@ def open_source(
     if chosen == "folder" and data is not None:
         files, labels, classes = folder_files(data, split, limit)
         _check_classes(chosen, classes, manifest)
-        return Source(chosen, split, files, labels)
+        return LabelledSplit(chosen, split, files, labels)
     found = load_split(chosen, split, data, None, limit)
     _check_classes(chosen, found.classes, manifest)
     if list(found.shape) != manifest.input_shape:
         raise DataError(
             f"{chosen}: images of {_words(found.shape)} where the bundle takes {_words(manifest.input_shape)}"
         )
-    return Source(chosen, split, Pixels(found), found.labels)
+    return LabelledSplit(chosen, split, Pixels(found), found.labels)
 
 
-def _from_arrays(path: str | os.PathLike[str] | None, split: str, limit: int | None, manifest: Manifest) -> Source:
+def _from_arrays(
+    path: str | os.PathLike[str] | None, split: str, limit: int | None, manifest: Manifest
+) -> LabelledSplit:
     if path is None:
         raise UsageError("--dataset npz needs --data FILE.npz with `images` or `input`, and `labels`")
     frames = manifest.encoding == "frames"
@@ -98,7 +100,7 @@ def _from_arrays(path: str | os.PathLike[str] | None, split: str, limit: int | N
         raise DataError(f"{path}: `{key}` must be finite{' and in 0..1' if manifest.mean is not None else ''}")
     part = slice(limit)
     x = x[:, part] if frames else x[part]
-    return Source(Path(path).stem, split, x.astype(np.float32), labels[part])
+    return LabelledSplit(Path(path).stem, split, x.astype(np.float32), labels[part])
 
 
 def _check_classes(name: str, classes: tuple[str, ...], manifest: Manifest) -> None:

@@ -10,16 +10,16 @@ import numpy as np
 
 from idsnn_deploy.anytime import running_mean, softmax
 from idsnn_deploy.errors import DataError
-from idsnn_deploy.graph import Options
 from idsnn_deploy.inputs import batches
 from idsnn_deploy.manifest import Bundle, Manifest, read_bundle
+from idsnn_deploy.onnx_file import Options
 
+from .answers.scores import Scores
 from .assemble import assemble
-from .platforms import Platform
-from .probe import VARIANTS, Probe
+from .cost.platforms import Platform
+from .counting.probe import VARIANTS, Probe
+from .counting.tally import Arrays, NeuronTally, SynapseTally, Tally
 from .report import Example, Report
-from .scores import Scores
-from .tally import Arrays, NeuronTally, SynapseTally, Tally
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

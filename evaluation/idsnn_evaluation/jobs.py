@@ -15,16 +15,16 @@ from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder, write_json
 from idsnn_deploy.manifest import Bundle, read_bundle, write_manifest
 
-from .compare import comparison, short_names
+from .cost.measure import measure
+from .cost.platforms import Platform, read_platforms
+from .counting.probe import VARIANTS
 from .data import open_source
 from .evaluator import evaluate
-from .figures import write_figures
-from .measure import measure
-from .page import render_comparison, render_html
-from .platforms import Platform, read_platforms
-from .probe import VARIANTS
 from .report import Report
-from .terminal import compared, show
+from .show.comparison import comparison, short_names
+from .show.figures import write_figures
+from .show.page import render_comparison, render_html
+from .show.terminal import compared, show
 
 JSON, HTML = "report.json", "report.html"
 

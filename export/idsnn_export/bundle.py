@@ -24,17 +24,17 @@ from idsnn_deploy.manifest import Manifest, listing, write_manifest
 from idsnn_deploy.progress import track
 
 from .config import ExportConfig
-from .equal import differences
-from .golden import farthest, write_golden
-from .interpreter import Trace, trace
-from .layers import layer_table
+from .gates.margins import farthest, write_golden
+from .gates.onnx_run import OnnxNetwork
+from .gates.parity import combined, exact_gate, float_gate
+from .graph.equality import differences
+from .graph.layers import layer_table
+from .graph.plan import plan
 from .lowering import to_onnx
-from .onnx_run import OnnxNetwork
-from .parity import combined, exact_gate, float_gate
-from .plan import plan
-from .reader import read_nir
+from .nir_file.reader import read_nir
+from .nir_file.writer import write_nir
+from .reference.interpreter import Trace, trace
 from .source import Source, gate_samples, open_source
-from .writer import write_nir
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PACKAGES = ("idsnn", "numpy", "nir", "onnx", "onnxruntime", "torch", "snntorch")
@@ -139,7 +139,7 @@ def _gates(
         x = source.metadata.normalized(part)
         reference = trace(graph, x, timesteps, dt=source.metadata.dt)
         if source.torch is not None:
-            from .torch_run import run_prepared
+            from .from_torch.stepping import run_prepared
 
             exact = {"torch": run_prepared(source.torch.prepared, x, timesteps)}
             figures.setdefault("exact, float64", []).append(exact_gate(reference, exact))
@@ -156,7 +156,7 @@ def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: Expor
     """What must answer as the reference does, up to rounding: images in 0..1 → logits and spikes."""
     timesteps = source.metadata.timesteps
     if source.torch is not None:
-        from .torch_run import run_model
+        from .from_torch.stepping import run_model
 
         trained = source.torch.trained
         yield (

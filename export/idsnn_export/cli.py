@@ -68,7 +68,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _diff(a: Path, b: Path, as_json: bool) -> int:
-    from .compare import compare
+    from .artefacts import compare
 
     found = compare(a, b)
     print(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
@@ -77,7 +77,7 @@ def _diff(a: Path, b: Path, as_json: bool) -> int:
 
 def _lint(source: Path, target: str, as_json: bool) -> int:
     from .bundle import graph_of
-    from .lint import lint
+    from .lint.engine import lint
 
     findings = lint(graph_of(source), target)
     if as_json:

@@ -18,8 +18,8 @@ from idsnn_deploy.files import write_bytes
 from idsnn_deploy.progress import track
 
 from .config import ExportConfig
+from .gates.onnx_run import run, session
 from .lowering import calibrate, integer_weights, to_onnx
-from .onnx_run import run, session
 from .source import Source
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -15,15 +15,15 @@ from idsnn_deploy.datasets import load_split
 from idsnn_deploy.errors import RunError, UsageError
 
 from .config import ExportConfig
-from .metadata import Metadata, read_metadata, write_metadata
-from .plan import plan
-from .reader import read_nir
-from .timing import DEFAULT_DT
+from .graph.metadata import Metadata, read_metadata, write_metadata
+from .graph.plan import plan
+from .graph.timing import DEFAULT_DT
+from .nir_file.reader import read_nir
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .network import Network
+    from .from_torch.network import Network
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # The parity gates take as many samples as this many multiply-accumulates allow, within bounds.
@@ -93,8 +93,8 @@ def _from_run(config: ExportConfig) -> Source:
     require_extra("exporting a run", "train", "torch", "snntorch", "safetensors")
     import idsnn
 
-    from .from_torch import prepare, to_graph
-    from .macs import dense_macs
+    from .from_torch.convert import prepare, to_graph
+    from .from_torch.dense_macs import dense_macs
 
     run = idsnn.load_run(config.source)
     settings = run.config

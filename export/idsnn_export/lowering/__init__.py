@@ -1,4 +1,8 @@
-"""NIR to ONNX."""
+"""NIR to ONNX, with time unrolled, one step at a time, counting, or in 8 bits: one table from node to its ONNX form.
+
+Imports `graph` alone; the rooms above the wings import it, the reference never.
+onnx lives here and nowhere else.
+"""
 
 from __future__ import annotations
 

@@ -11,16 +11,16 @@ import nir
 import numpy as np
 import onnx
 
-from ..layers import is_synaptic
-from ..metadata import FORMAT_VERSION, read_metadata
-from ..plan import Plan
-from ..plan import plan as plan_of
-from ..timing import resolve_dt
+from ..graph.layers import is_synaptic
+from ..graph.metadata import FORMAT_VERSION, read_metadata
+from ..graph.plan import Plan
+from ..graph.plan import plan as plan_of
+from ..graph.timing import resolve_dt
 from .emitter import Dim, Emitter, Value
 from .int8 import Range
 from .probe import currents, probe, traces
-from .signal import Signal
 from .table import LOWERINGS
+from .time_layout import Signal
 from .unroll import Unrolled, unroll
 
 Kind = Literal["model", "step", "probe", "trace", "currents"]

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..plan import Step
-from ..shapes import Window, conv_window, pool_window
+from ..graph.plan import Step
+from ..graph.shapes import Window, conv_window, pool_window
 from . import int8
 from .emitter import Array, Emitter, Value
-from .neurons import Result, State, collapse
+from .neurons import Emitted, StateTensors, collapse
 
 Memoryless = Callable[[Emitter, Step, Value], Value]
 
 
-def without_state(layer: Memoryless) -> Callable[[Emitter, Step, Value, State], Result]:
+def without_state(layer: Memoryless) -> Callable[[Emitter, Step, Value, StateTensors], Emitted]:
     """A layer as a cell that has nothing to remember."""
     return lambda e, step, x, state: (layer(e, step, x), None)
 

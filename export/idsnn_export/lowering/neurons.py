@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..plan import Step
-from ..timing import delay_steps, gain, leak
+from ..graph.plan import Step
+from ..graph.timing import delay_steps, gain, leak
 from .emitter import BOOL, Array, Emitter, Value
 
-State = tuple[str, ...] | None  # names of tensors; None stands for zeros
-Result = tuple[Value, State]
+StateTensors = tuple[str, ...] | None  # names of tensors; None stands for zeros
+Emitted = tuple[Value, StateTensors]
 
 
 def membrane(step: Step, dt: float) -> tuple[str, ...]:
@@ -44,18 +44,18 @@ def threshold(e: Emitter, step: Step, x: Value) -> Value:
     return _greater(e, step, e.float(x), step.node.threshold)
 
 
-def integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
+def integrator(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """v = m + dt r x, and v is what the node gives."""
     v = _recurrence(e, step, _scaled(e, step, e.float(x), "gain", gain(step.node.r, e.dt)), state)
     return Value(v), (v,)
 
 
-def integrate_and_fire(e: Emitter, step: Step, x: Value, state: State) -> Result:
+def integrate_and_fire(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """v = m + dt r x, then fires."""
     return _integrated_and_fired(e, step, x, state, gain(step.node.r, e.dt), 1.0, 0.0)
 
 
-def leaky_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
+def leaky_integrator(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """v = (1 - a) m + a r x + a v_leak, and v is what the node gives."""
     node, a = step.node, leak(step.node.tau, e.dt)
     drive = _scaled(e, step, e.float(x), "gain", a * node.r)
@@ -63,26 +63,26 @@ def leaky_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
     return Value(v), (v,)
 
 
-def leaky_integrate_and_fire(e: Emitter, step: Step, x: Value, state: State) -> Result:
+def leaky_integrate_and_fire(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """v = (1 - a) m + a r x + a v_leak, then fires."""
     node, a = step.node, leak(step.node.tau, e.dt)
     return _integrated_and_fired(e, step, x, state, a * node.r, 1 - a, a * node.v_leak)
 
 
-def current_based_integrator(e: Emitter, step: Step, x: Value, state: State) -> Result:
+def current_based_integrator(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """i = (1 - a_syn) i + a_syn w_in x, then LI with i."""
     i, v = _current_based(e, step, x, state)
     return Value(v), (i, v)
 
 
-def current_based_lif(e: Emitter, step: Step, x: Value, state: State) -> Result:
+def current_based_lif(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """i = (1 - a_syn) i + a_syn w_in x, then LIF with i."""
     i, v = _current_based(e, step, x, state)
     s, m = _fire(e, step, v, step.node.v_threshold, step.node.v_reset)
     return s, (i, m)
 
 
-def delay(e: Emitter, step: Step, x: Value, state: State) -> Result:
+def delay(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """y[t] = x[t - d], d whole steps, of each element its own; nothing arrives before the first step."""
     steps = delay_steps(step.node.delay, e.dt)
     past = (e.float(x), *(state or ()))  # past[k] is the input of k steps ago
@@ -98,7 +98,7 @@ def delay(e: Emitter, step: Step, x: Value, state: State) -> Result:
     return Value(y), past[: int(steps.max())]
 
 
-def _current_based(e: Emitter, step: Step, x: Value, state: State) -> tuple[str, str]:
+def _current_based(e: Emitter, step: Step, x: Value, state: StateTensors) -> tuple[str, str]:
     """(a r i, v): the synapse's current is kept in units of the membrane, one multiplication less a step."""
     node, a, a_syn = step.node, leak(step.node.tau_mem, e.dt), leak(step.node.tau_syn, e.dt)
     i, m = ((state[0],), (state[1],)) if state else (None, None)
@@ -107,7 +107,7 @@ def _current_based(e: Emitter, step: Step, x: Value, state: State) -> tuple[str,
     return current, _recurrence(e, step, current, m, 1 - a, a * node.v_leak)
 
 
-def _integrated_and_fired(e: Emitter, step: Step, x: Value, state: State, g: Array, k: Any, c: Any) -> Result:
+def _integrated_and_fired(e: Emitter, step: Step, x: Value, state: StateTensors, g: Array, k: Any, c: Any) -> Emitted:
     """v = k m + g x + c in units of g, then fires."""
     node, drive, unit = step.node, e.float(x), g
     if not (g > 0).all():  # no unit to measure in: multiply after all
@@ -117,7 +117,9 @@ def _integrated_and_fired(e: Emitter, step: Step, x: Value, state: State, g: Arr
     return s, (m,)
 
 
-def _recurrence(e: Emitter, step: Step, drive: str, state: State, k: Any = 1.0, c: Any = 0.0, prefix: str = "") -> str:
+def _recurrence(
+    e: Emitter, step: Step, drive: str, state: StateTensors, k: Any = 1.0, c: Any = 0.0, prefix: str = ""
+) -> str:
     """v = k m + drive + c; neutral factors and summands leave no node."""
     v = drive if not np.any(c) else e.op("Add", [drive, _constant(e, step, f"{prefix}offset", c)], f"{step.name}.v")
     if state is None or not np.any(k):

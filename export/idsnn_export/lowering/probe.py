@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..layers import is_synaptic, raster_indices, zero_weights
-from ..plan import Plan, Step
+from ..graph.layers import is_synaptic, raster_indices, zero_weights
+from ..graph.plan import Plan, Step
 from .emitter import BOOL, Dim, Emitter, Value
 from .int8 import PEAK
-from .signal import Signal
+from .time_layout import Signal
 from .unroll import Unrolled
 
 SAMPLES = 64  # currents kept of a layer, an image and a step

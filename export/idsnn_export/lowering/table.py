@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import nir
 
-from ..plan import Step
+from ..graph.plan import Step
 from . import memoryless, neurons
 from .emitter import Emitter, Value
 from .memoryless import without_state
-from .neurons import Result, State
+from .neurons import Emitted, StateTensors
 
 
 class Lowering(NamedTuple):
@@ -22,7 +22,7 @@ class Lowering(NamedTuple):
         states: the names of the state's tensors, `(step, dt) → names`; None for layers without memory.
     """
 
-    cell: Callable[[Emitter, Step, Value, State], Result]
+    cell: Callable[[Emitter, Step, Value, StateTensors], Emitted]
     states: Callable[[Step, float], tuple[str, ...]] | None = None
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..plan import Plan, Source, Step
+from ..graph.plan import Incoming, Plan, Step
 from .emitter import Emitter, Value
-from .neurons import State
-from .signal import Signal, total
+from .neurons import StateTensors
 from .table import LOWERINGS
+from .time_layout import Signal, total
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Unrolled:
 
     outputs: dict[str, Signal] = field(default_factory=dict)
     inputs: dict[str, Signal] = field(default_factory=dict)
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, StateTensors] = field(default_factory=dict)
     last: dict[str, Value] = field(default_factory=dict)
 
 
@@ -37,7 +37,7 @@ def unroll(
     e: Emitter,
     plan: Plan,
     signal: Signal,
-    states: Mapping[str, State] | None = None,
+    states: Mapping[str, StateTensors] | None = None,
     last: Mapping[str, Value] | None = None,
 ) -> Unrolled:
     """Emits the plan over the steps of its input.
@@ -96,7 +96,7 @@ def _take_cycle(e: Emitter, cycle: Sequence[Step], timesteps: int, done: Unrolle
     delayed = {source.name for step in cycle for source in step.sources if source.delayed}
     for t in range(timesteps):
 
-        def value(source: Source, t: int = t) -> Value | None:
+        def value(source: Incoming, t: int = t) -> Value | None:
             if source.delayed:
                 return done.last.get(source.name)
             return outputs[source.name][t] if source.name in inside else done.outputs[source.name].at(t)

@@ -1,0 +1,139 @@
+"""The energy section: three readings side by side, published platforms, this machine."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from ... import quantities
+from ...quantities import percent
+from . import charts
+from .charts import Bar
+
+Body = dict[str, Any]
+_KINDS = {"same network as an ANN": "ann", "teacher": "teacher"}
+
+
+def energy(body: Body) -> str:
+    """The whole section."""
+    found = body["energy"]
+    bits, steps = found["bit_matched"]["bits"], body["provenance"]["timesteps"]
+    names = {"spiking": "spiking network", "ann": "same network as an ANN"}
+    if any(each["network"] == "teacher" for each in found["arithmetic"]):
+        names["teacher"] = "teacher"
+    cards = (
+        _card(
+            "A. Arithmetic alone",
+            "An accumulate (AC) is one addition, a multiply-accumulate (MAC) a multiplication and an addition, in 45 "
+            "nm "
+            "silicon. Memory is free here, which flatters everybody.",
+            _arithmetic(found["arithmetic"]),
+        ),
+        _card(
+            "B. With memory traffic",
+            "Every weight, input and membrane potential is fetched from one kind of memory and nothing is reused; "
+            "fp32, "
+            "logarithmic scale.",
+            _memory(found["memory"]),
+        ),
+        _card(
+            "C. Against an ANN of as many bits",
+            f"A neuron that may spike at each of {steps} steps says as much as an activation of {bits} bits. The "
+            "shaded "
+            "bands are published break-even points, memory included: left of them spiking wins.",
+            _matched(found["bit_matched"]),
+        ),
+    )
+    return (
+        "<h2>Energy: three readings</h2>"
+        "<p>They answer different questions and may disagree; none of them is <em>the</em> energy. All are estimates a "
+        "sample from published constants; a range is shown where the sources differ.</p>"
+        f'{charts.key(names)}<div class="grid">{"".join(cards)}</div>'
+        f"{_platforms(found)}{_measured(body['measured'])}"
+    )
+
+
+def _card(title: str, note: str, content: str) -> str:
+    return f'<div class="card narrow"><h3>{title}</h3><p class=note>{note}</p>{content}</div>'
+
+
+def _arithmetic(rows: list[Body]) -> str:
+    parts = []
+    for precision, name in (("fp32", "32-bit floating point"), ("int8", "8-bit integers")):
+        bars = [
+            _bar(r["network"], r["pj"], _KINDS.get(r["network"], "spiking"))
+            for r in rows
+            if r["precision"] == precision
+        ]
+        parts.append(f"<p class=note>{name}</p>{charts.bars(bars)}")
+    return "".join(parts)
+
+
+def _memory(rows: list[Body]) -> str:
+    shown = []
+    for each in rows:
+        if each["precision"] == "fp32":
+            shown.append(_bar(f"spiking, {each['tier']}", each["spiking_pj"]))
+            shown.append(_bar(f"ANN, {each['tier']}", each["ann_pj"], "ann"))
+    return charts.bars(shown, logarithmic=True)
+
+
+def _matched(found: Body) -> str:
+    low, high = (f"{100 * limit:.3g}" for limit in found["break_even_rate"])
+    least, most = found["break_even_synapse"]
+    synapse = found["spikes_per_synapse"]
+    return (
+        charts.bars(
+            [_bar("spiking network", found["spiking_pj"]), _bar(f"ANN of {found['bits']} bits", found["ann_pj"], "ann")]
+        )
+        + charts.gauge(
+            found["firing_rate"],
+            found["break_even_rate"],
+            percent(found["firing_rate"]),
+            f"Firing rate, break-even at {low} to {high} % (Yan et al.)",
+        )
+        + charts.gauge(
+            synapse,
+            found["break_even_synapse"],
+            "–" if synapse is None else f"{synapse:.2f}",
+            f"Spikes per synapse, break-even at {least} to {most} (Dampfhoffer et al.)",
+        )
+    )
+
+
+def _bar(label: str, interval: list[float], kind: str = "spiking") -> Bar:
+    return Bar(label, (interval[0], interval[1]), quantities.energy(interval), kind)
+
+
+def _platforms(found: Body) -> str:
+    rows = found["platforms"]
+    bars = [_bar(each["name"], each["pj"], "spiking" if each["counts"] == "events" else "other") for each in rows]
+    keys = ("name", "node", "year", "includes", "source")
+    sources = charts.table(
+        ["platform", "node", "year", "what the figure includes", "source"],
+        [[str(each[key]) for key in keys] for each in rows],
+        len(keys),
+    )
+    return (
+        '<div class="card apart"><h3>On published platforms</h3><p class=note>Operations times the energy that was '
+        "published for one, logarithmic scale; the lighter end of a bar reaches to the highest figure. Event-driven "
+        "chips "
+        "(green) pay for spikes; the stem is left out there, because something else must run it, and nothing here says "
+        "that the network fits. Processors (blue) pay for every dense operation of every step. No published figure, "
+        "so no "
+        f"estimate: {escape(', '.join(found['no_figure']))}.</p>{charts.bars(bars, logarithmic=True)}"
+        f"<details><summary>Where the figures are from</summary>{sources}</details></div>"
+    )
+
+
+def _measured(found: Body | None) -> str:
+    if found is None:
+        return ""
+    note, latency = found["energy_note"], found["latency_ms"]
+    cost = note if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ a sample ({note})"
+    return (
+        f'<div class="card apart"><h3>Measured on this machine</h3><p>{escape(found["machine"]["processor"])}, '
+        f"{escape(found['model'])}, batch {found['batch']}: <b>{latency['p50']:.2f} ms</b> a sample (median of "
+        f"{found['runs']}; 90 % are under {latency['p90']:.2f} ms). Energy: {escape(cost)}.</p>"
+        f"<p class=note>{escape(found['note'])}</p></div>"
+    )

@@ -1,0 +1,77 @@
+"""The section of single samples: the image, its spikes in every layer, and what the network made of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...quantities import percent
+from ...report import Example
+from . import charts
+from .charts import Line
+
+_LIKELIEST = 3
+_PICTURE = 144  # pixels that a small image is enlarged to, in whole steps
+
+
+def examples(found: Sequence[Example], classes: Sequence[str]) -> str:
+    """The whole section; nothing without samples."""
+    if not found:
+        return ""
+    cards = "".join(_card(example, classes) for example in found)
+    return (
+        "<h2>A few samples, as the network saw them</h2><p>Left to right lie the layers, each with its time steps; "
+        "every "
+        "row is one of up to 64 neurons traced in a layer, and a mark is a spike. Below, how probable the likeliest "
+        f'classes become.</p><div class="grid">{cards}</div>'
+    )
+
+
+def _card(example: Example, classes: Sequence[str]) -> str:
+    final = example.evidence[-1]
+    guess = int(final.argmax())
+    said = f"{classes[guess]} ({percent(float(final[guess]), 0)})"
+    wrong = "" if guess == example.label else f" <span class=wrong>wrong: it is {escape(classes[example.label])}</span>"
+    picture = _picture(example.pixels)
+    image = f'<img src="{picture}" alt="the sample">' if picture else "<span></span>"
+    return (
+        f'<div class="card"><div class="example">{image}<p><b>{escape(said)}</b>{wrong}</p></div>'
+        f"{_raster(example)}{_evidence(example, guess, classes)}</div>"
+    )
+
+
+def _raster(example: Example) -> str:
+    if not example.rasters:
+        return ""
+    first, *_, last = [*example.rasters, *example.rasters]
+    ends = f'<div class="from-to"><span>{escape(first)}</span><span>{escape(last)}</span></div>'
+    return charts.raster(example.rasters) + ends
+
+
+def _evidence(example: Example, guess: int, classes: Sequence[str]) -> str:
+    final, steps = example.evidence[-1], [float(t) for t in range(1, len(example.evidence) + 1)]
+    shown = [int(k) for k in np.argsort(-final, kind="stable")[:_LIKELIEST]]
+    if example.label not in shown:
+        shown[-1] = example.label
+    kinds = {guess: "ann", example.label: "spiking"}  # the right class has the network's own colour
+    curves = [Line(classes[k], steps, example.evidence[:, k].tolist(), kinds.get(k, "quiet")) for k in shown]
+    return charts.lines(curves, "time step", "class evidence over time", floor=0.0)
+
+
+def _picture(pixels: np.ndarray[Any, Any]) -> str | None:
+    """The sample as an embedded PNG; None where it is no image of one or three channels."""
+    if pixels.ndim != 3 or len(pixels) not in (1, 3) or pixels.min() < 0 or pixels.max() > 1:
+        return None
+    array = (pixels * 255 + 0.5).astype(np.uint8)
+    image = Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+    times = max(1, _PICTURE // max(image.size))
+    image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

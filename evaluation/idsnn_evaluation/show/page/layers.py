@@ -1,0 +1,71 @@
+"""The sections on layers: firing rates by step, operations against the same network as an ANN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...quantities import count, percent
+from . import charts
+from .charts import Bar
+
+Body = dict[str, Any]
+_HEAD = ("layer", "role", "input rate", "ACs", "stem MACs", "NeuroBench ACs", "NeuroBench MACs", "dense", "ANN MACs")
+_KEYS = ("stem_macs", "effective_acs", "effective_macs", "dense", "ann_macs")
+
+
+def rates(body: Body) -> str:
+    """Firing rate by layer and step, as a heat map."""
+    neurons = [each for each in body["layers"] if each["role"] == "neurons"]
+    if not neurons:
+        return ""
+    steps = [f"{t}" for t in range(1, body["provenance"]["timesteps"] + 1)]
+    heat = charts.heat([each["name"] for each in neurons], [each["firing_rate_by_step"] for each in neurons], steps)
+    return (
+        "<h2>Firing rate by layer and step</h2><p>Of a layer's neurons, how many percent spike at step 1, 2, ... "
+        f'Silent layers carry nothing on; busy ones cost most.</p><div class="card scroll">{heat}</div>'
+    )
+
+
+def operations(body: Body) -> str:
+    """Operations by layer against the ANN, and how others count them."""
+    layers = [each for each in body["layers"] if each["role"] != "neurons"]
+    bars = [bar for each in layers for bar in _pair(each)]
+    rows = [_figures(each) for each in [*layers, {**body["totals"], "name": "total", "role": ""}]]
+    key = charts.key(
+        {
+            "spiking": "accumulates (ACs)",
+            "other": "the stem's MACs: it reads pixels, not spikes",
+            "ann": "the same layer in the ANN (MACs)",
+        }
+    )
+    return (
+        "<h2>Operations by layer</h2><p>All steps of the spiking network against one pass of the same network as an "
+        "ANN, "
+        "whose operations are MACs, about five times as costly as ACs in fp32.</p>"
+        f'{key}<div class="card">{charts.bars(bars)}</div>'
+        "<details><summary>The figures, and how others count</summary>"
+        f"{charts.table([*_HEAD, 'rate × MAC is off by'], rows, 2)}"
+        "<p class=note>“NeuroBench” follows NeuroBench 2.3: a layer whose inputs are all 0 or 1 makes ACs, any other "
+        "one "
+        "MACs; zero weights and values are skipped. “rate × MAC” is the literature's estimate, firing rate × steps × "
+        "nominal MACs; the last column says how far it lies from the exact count.</p></details>"
+    )
+
+
+def _pair(layer: Body) -> tuple[Bar, Bar]:
+    acs, macs, ann = layer["conv_acs"] + layer["head_acs"], layer["stem_macs"], layer["ann_macs"]
+    text = f"{count(macs)} MAC" if macs else f"{count(acs)} AC"
+    own = Bar(layer["name"], (acs + macs, acs + macs), text, "other" if macs else "spiking")
+    return own, Bar("", (ann, ann), f"{count(ann)} MAC", "ann")
+
+
+def _figures(layer: Body) -> list[str]:
+    over = layer["rate_overcount_percent"]
+    return [
+        layer["name"],
+        layer["role"],
+        percent(layer["firing_rate"]),
+        count(layer["conv_acs"] + layer["head_acs"]),
+        *(count(layer[key]) for key in _KEYS),
+        "–" if over is None else f"{over:+.1f} %",
+    ]

@@ -1,0 +1,57 @@
+"""The last sections: every count with its meaning, and where everything comes from."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from ...counting.keys import ADDED, RATIOS
+from ...quantities import count
+from . import charts
+
+Body = dict[str, Any]
+
+
+def counts(body: Body) -> str:
+    """Every key of the totals with its value and its meaning."""
+    spread = body["spread"]["acs"]
+    rows = "".join(
+        f"<tr><td><code>{key}</code></td><td class=n>{_exact(body['totals'][key])}</td><td>{escape(meaning)}</td></tr>"
+        for key, meaning in {**ADDED, **RATIOS}.items()
+    )
+    return (
+        "<h2>Every count</h2><p>Per sample, over all steps. Samples differ: half of them take less than "
+        f"{count(spread['median'])} accumulates, and 90 % between {count(spread['p5'])} and {count(spread['p95'])}.</p>"
+        "<details><summary>All counts and what they mean</summary><div "
+        f'class="scroll"><table>{rows}</table></div></details>'
+    )
+
+
+def provenance(body: Body) -> str:
+    """What was measured with what, and the sources of the energy constants."""
+    about = {key: value for key, value in body["provenance"].items() if key != "classes"}
+    shown = "".join(f"<dt>{key.replace('_', ' ')}</dt><dd>{escape(_flat(value))}</dd>" for key, value in about.items())
+    rows = [
+        [name, _span(each["value"]), *(str(each[key]) for key in ("unit", "node", "year", "includes", "source"))]
+        for name, each in body["energy"]["constants"].items()
+    ]
+    table = charts.table(["constant", "value", "unit", "node", "year", "includes", "source"], rows, 7)
+    return (
+        f'<h2>Where this comes from</h2><div class="card"><dl>{shown}</dl></div>'
+        f"<details><summary>Energy constants and their sources</summary>{table}</details>"
+    )
+
+
+def _exact(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if value >= 100 else f"{value:.4g}"
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(f"{name} {each}" for name, each in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _span(limits: list[float]) -> str:
+    low, high = (f"{value:.4g}" for value in limits)
+    return low if low == high else f"{low} to {high}"

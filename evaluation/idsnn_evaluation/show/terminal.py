@@ -1,0 +1,136 @@
+"""The report as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..quantities import count, energy, joules, percent, times
+from .words import Report, estimator, subject, summary
+
+
+def show(report: Report, console: Console, early_exit: bool = False) -> None:
+    """Prints the report: summary, layers, energy, and the early-exit curve where asked for."""
+    console.print(f"\n{summary(report)}\n", highlight=False)
+    console.print(_layers(report))
+    console.print(_energy(report))
+    console.print(f"\n{report['energy']['bit_matched']['verdict']}", highlight=False)
+    _measured(report, console)
+    if early_exit:
+        _early_exit(report, console)
+    console.print(f"\n[dim]{subject(report)}; {estimator(report)}[/dim]", highlight=False)
+
+
+def compared(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Prints several networks side by side, a column each."""
+    table = Table(title="Side by side, per sample", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for row in rows:
+        table.add_column(str(row["name"]), justify="right")
+    for words, key, shown in COMPARED:
+        table.add_row(words, *(shown(row[key]) for row in rows))
+    console.print(table)
+
+
+COMPARED = (
+    ("data set", "dataset", str),
+    ("samples", "samples", lambda value: f"{value:,}"),
+    ("steps T", "timesteps", str),
+    ("precision", "variant", str),
+    ("accuracy", "accuracy", lambda value: percent(value, 2)),
+    ("accuracy after 1 step", "accuracy_first_step", lambda value: percent(value, 2)),
+    ("firing rate", "firing_rate", percent),
+    ("accumulates, hidden layers", "conv_acs", count),
+    ("accumulates, head", "head_acs", count),
+    ("MACs of the stem", "stem_macs", count),
+    ("MACs of the ANN twin", "ann_macs", count),
+    ("spikes per synapse", "spikes_per_synapse", lambda value: "–" if value is None else f"{value:.2f}"),
+    ("A: 45 nm arithmetic, fp32", "arithmetic_fp32_pj", joules),
+    ("A: 45 nm arithmetic, int8", "arithmetic_int8_pj", joules),
+    ("B: with 32 KiB SRAM, against the ANN", "memory_ratio", times),
+    ("C: spike rate against break-even", "rate_is", str),
+    ("average steps with early exit", "early_exit_steps", lambda value: "–" if value is None else f"{value:.2f}"),
+    ("latency on this machine", "latency_ms", lambda value: "–" if value is None else f"{value:.2f} ms"),
+)
+
+
+def _layers(report: Report) -> Table:
+    table = Table(title="Layers, per sample over all steps", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("layer", no_wrap=True)
+    for name in ("rate", "spikes", "operations", "as an ANN", "rate x MAC"):
+        table.add_column(name, justify="right")
+    for entry in report["layers"]:
+        table.add_row(*_figures(entry), style="dim" if entry["role"] == "neurons" else None)
+    table.add_section()
+    table.add_row(*_figures({**report["totals"], "name": "total", "role": ""}), style="bold")
+    return table
+
+
+def _figures(entry: Any) -> list[str]:
+    over = entry["rate_overcount_percent"]
+    acs, macs = entry["conv_acs"] + entry["head_acs"], entry["stem_macs"]
+    neurons = entry["role"] == "neurons"
+    return [
+        entry["name"],
+        percent(entry["firing_rate"]),
+        count(entry["spikes"]) if entry["spikes"] or neurons else "",
+        "" if neurons else f"{count(macs)} MAC" if macs and not acs else f"{count(acs)} AC",
+        "" if neurons else f"{count(entry['ann_macs'])} MAC",
+        "" if over is None else f"{over:+.1f} %",
+    ]
+
+
+def _energy(report: Report) -> Table:
+    found = report["energy"]
+    table = Table(title="Energy a sample: three readings", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("reading", "network", "fp32", "int8"):
+        table.add_column(name, justify="right" if name in ("fp32", "int8") else "left")
+    for network in dict.fromkeys(row["network"] for row in found["arithmetic"]):
+        pair = [row["pj"] for row in found["arithmetic"] if row["network"] == network]
+        table.add_row("A  45 nm", network.replace("same network as an ANN", "as an ANN"), *map(energy, pair))
+    for tier in dict.fromkeys(row["tier"] for row in found["memory"]):
+        pair = [row for row in found["memory"] if row["tier"] == tier]
+        table.add_row(f"B  {tier}", "spiking network", *(energy(row["spiking_pj"]) for row in pair))
+        table.add_row("", "as an ANN", *(energy(row["ann_pj"]) for row in pair))
+    matched = found["bit_matched"]
+    table.add_row(f"C  {matched['bits']} bits", "spiking network", "", energy(matched["spiking_pj"]))
+    table.add_row("", f"ANN of {matched['bits']} bits", "", energy(matched["ann_pj"]))
+    return table
+
+
+def _measured(report: Report, console: Console) -> None:
+    found = report["measured"]
+    if found is None:
+        return
+    cost = found["energy_note"] if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ"
+    console.print(
+        f"\nOn this machine ({found['machine']['processor']}): {found['latency_ms']['p50']:.2f} ms a sample, "
+        f"energy {cost}. {found['note']}",
+        highlight=False,
+    )
+
+
+def _early_exit(report: Report, console: Console) -> None:
+    found = report["early_exit"]
+    if found is None:
+        console.print("\nEarly exit: too few samples to choose a margin on one part and judge it on another.")
+        return
+    rest = found["rest"]
+    console.print(
+        f"\nEarly exit at a margin of {found['margin']:.2f}, chosen on {found['validation']['samples']:,} samples: on "
+        f"the other {rest['samples']:,} it takes {rest['average_steps']:.2f} steps on average at "
+        f"{percent(rest['accuracy'])}, against {percent(rest['full_accuracy'])} with all "
+        f"{report['provenance']['timesteps']}.",
+        highlight=False,
+    )
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("margin", "average steps", "accuracy"):
+        table.add_column(name, justify="right")
+    curve = found["curve"]
+    for point in curve[:: max(1, len(curve) // 12)]:
+        table.add_row(f"{point['margin']:.2f}", f"{point['average_steps']:.2f}", percent(point["accuracy"]))
+    console.print(table)

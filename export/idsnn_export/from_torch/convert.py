@@ -1,0 +1,150 @@
+"""torch → NIR: the passes from a module to a graph; `torch_nodes` has the table from layer to node.
+
+trace_step      one time step as a list of layers
+with_membranes  spiking layers as the file says them
+fold            batch normalization into the weights before it
+with_windows    adaptive pooling into pooling with a window
+average_to_sum  (on request) average pooling into sum pooling
+as_float32      every weight as the float32 that the file will hold
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+from snntorch import Leaky
+from torch import nn
+
+from idsnn_deploy.errors import GraphError, UnsupportedError
+
+from ..graph.metadata import Metadata, write_metadata
+from ..graph.plan import fill_types
+from ..graph.shapes import Shape, infer_shape
+from ..graph.timing import DEFAULT_DT
+from .fold_batchnorm import WEIGHTED, fold, rebuilt
+from .network import INPUT, OUTPUT, Layer, Network
+from .nodes import NODES, Membrane, beta_and_theta, kind_of, refuse_unknown
+from .sum_pooling import average_to_sum
+from .tracing import trace_step
+
+Array = NDArray[Any]
+
+
+def to_nir(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    dt: float | None = None,
+    pool: str = "avg",
+    metadata: Metadata | None = None,
+) -> nir.NIRGraph:
+    """The NIR graph of one time step of `model`, as it is in eval mode.
+
+    Args:
+        model: any module that torch.fx traces, of Conv1d, Conv2d, BatchNorm, Linear, AvgPool2d, AdaptiveAvgPool2d,
+            Flatten, Dropout, `+` and `snntorch.Leaky` with reset to zero; networks of idsnn.
+        input_shape: of one sample at one step, (C, H, W), (C, L) or (K,).
+        dt: the step in seconds that time constants refer to; None: the metadata's, else 1e-4.
+        pool: `avg`, or `sum` for pooling that keeps spikes whole numbers.
+        metadata: how the graph is to be run, stored in it.
+
+    Raises:
+        UnsupportedError: a layer that NIR cannot say, named by its dotted path.
+        GraphError: layers whose shapes do not meet.
+    """
+    dt = _step(dt, metadata)
+    graph = to_graph(prepare(model, input_shape, dt=dt, pool=pool), input_shape)
+    if metadata is not None:
+        write_metadata(graph, metadata)
+    return graph
+
+
+def prepare(model: nn.Module, input_shape: tuple[int, ...], *, dt: float | None = None, pool: str = "avg") -> Network:
+    """The network that the file will describe, number for number, still in torch: what the exact gate runs."""
+    if pool not in ("avg", "sum"):
+        raise ValueError(f"pool = {pool!r}: 'avg' or 'sum'")
+    network = trace_step(model)
+    refuse_unknown(network)
+    network = with_membranes(network, DEFAULT_DT if dt is None else dt)
+    network = with_windows(fold(network), input_shape)
+    if pool == "sum":
+        network = average_to_sum(network)
+    return as_float32(network)
+
+
+def to_graph(network: Network, input_shape: tuple[int, ...]) -> nir.NIRGraph:
+    """The NIR graph of a prepared network; nodes are typed and edges are in the order of evaluation."""
+    nodes: dict[str, nir.NIRNode] = {INPUT: nir.Input(np.array(input_shape))}
+    shapes: dict[str, Shape] = {INPUT: tuple(input_shape)}
+    for layer, node, shape in _converted(network, input_shape):
+        nodes[layer.name], shapes[layer.name] = node, shape
+    nodes[OUTPUT] = nir.Output(np.array(shapes[network.outputs[0]]))
+    edges = [(source, layer.name) for layer in network.layers for source in layer.sources]
+    edges += [(source, OUTPUT) for source in network.outputs]
+    graph = nir.NIRGraph(nodes=nodes, edges=edges, type_check=False)
+    fill_types(graph)
+    return graph
+
+
+def with_windows(network: Network, input_shape: tuple[int, ...]) -> Network:
+    """The network with an `AvgPool2d` for every `AdaptiveAvgPool2d`; a pass that keeps the function."""
+    if not any(isinstance(layer.module, nn.AdaptiveAvgPool2d) for layer in network.layers):
+        return network
+    windows: dict[str, nn.Module] = {}
+    for layer, node, _ in _converted(network, input_shape):
+        if isinstance(layer.module, nn.AdaptiveAvgPool2d):
+            windows[layer.name] = nn.AvgPool2d((int(node.kernel_size[0]), int(node.kernel_size[1])))
+    return network.with_modules(windows)
+
+
+def with_membranes(network: Network, dt: float) -> Network:
+    """The network with a `Membrane` for every spiking layer, its parameters at the float32 numbers of the file."""
+    membranes: dict[str, nn.Module] = {}
+    for layer in network.layers:
+        if isinstance(layer.module, Leaky):
+            beta, theta = beta_and_theta(layer)
+            tau, v_threshold = np.float32(dt / (1 - beta)), np.float32((1 - beta) * theta)
+            membranes[layer.name] = Membrane(np.asarray(tau), np.asarray(v_threshold), dt)
+    return network.with_modules(membranes)
+
+
+def as_float32(network: Network) -> Network:
+    """The network, folded before, with every weight at the float32 number of the file, held in float64."""
+    exact: dict[str, nn.Module] = {}
+    for layer in network.layers:
+        module: Any = layer.module
+        if type(module) in WEIGHTED:
+            module = rebuilt(module, module.weight.float(), module.bias.float())
+            if not (module.weight.sum() + module.bias.sum()).isfinite():  # in float64 a sum of float32s cannot overflow
+                raise UnsupportedError(f"{layer}: its weights are not finite in float32")
+            exact[layer.name] = module
+    return network.with_modules(exact)
+
+
+def _step(dt: float | None, metadata: Metadata | None) -> float:
+    given = [each for each in (dt, metadata.dt if metadata else None) if each is not None]
+    if len(set(given)) > 1:
+        raise ValueError(f"dt = {dt}, and the metadata says {given[1]}; give one")
+    return given[0] if given else DEFAULT_DT
+
+
+def _converted(network: Network, input_shape: tuple[int, ...]) -> Iterator[tuple[Layer, nir.NIRNode, Shape]]:
+    """Each layer with its node and the shape of what it gives for one sample at one step."""
+    shapes: dict[str, Shape] = {INPUT: tuple(input_shape)}
+    for layer in network.layers:
+        parts = [shapes[source] for source in layer.sources]
+        if len(set(parts)) > 1:
+            found = ", ".join(f"{name} {shape}" for name, shape in zip(layer.sources, parts, strict=True))
+            raise GraphError(f"{layer}: its sources differ in shape, {found}; NIR does not broadcast")
+        try:
+            node = NODES[kind_of(layer)](layer.module, parts[0])
+            shapes[layer.name] = infer_shape(node, parts[0])
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{layer}: {error}") from None
+        except GraphError as error:
+            raise GraphError(f"{layer}: {error}") from None
+        yield layer, node, shapes[layer.name]

@@ -1,0 +1,252 @@
+"""Residual networks, ordinary and spiking, from one description with the activation swapped (Fig. 1 of the paper).
+
+| | block | activation |
+|---|---|---|
+| `ResNet` (1a) | a(BN(conv(a(BN(conv(x))))) + shortcut(x)) | ReLU |
+| `SpikingResNet`, residual "spiking" (1b) | the same | LIF |
+| `SpikingResNet`, residual "sew" (1c) | a(BN(conv(a(BN(conv(x)))))) + shortcut(x), projections end in a LIF | LIF |
+
+Layers without memory see time folded into the batch, `(T*B, C, H, W)`, time first; only the neurons look across steps.
+Names are torchvision's where torchvision has one, so its weights load into `ResNet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..neuron import LIF
+
+Residual = Literal["spiking", "sew"]
+Stem = Literal["cifar", "imagenet"]
+Activation = Callable[[], nn.Module]
+
+_conv3 = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
+_conv1 = partial(nn.Conv2d, kernel_size=1, bias=False)
+
+
+class _Block(nn.Module):
+    """What basic and bottleneck blocks share: the shortcut and where it joins."""
+
+    expansion = 1
+    downsample: nn.Sequential | None
+
+    def _shortcut(self, inputs: int, outputs: int, stride: int, activation: Activation, sew: bool) -> None:
+        self.sew = sew
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            spikes = [activation()] if sew else []
+            self.downsample = nn.Sequential(_conv1(inputs, outputs, stride=stride), nn.BatchNorm2d(outputs), *spikes)
+
+    def _join(self, branch: Tensor, x: Tensor, activation: nn.Module) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return activation(branch) + shortcut if self.sew else activation(branch + shortcut)
+
+
+class BasicBlock(_Block):
+    """Two 3x3 convolutions; depths 18 and 34."""
+
+    def __init__(self, inputs: int, width: int, stride: int, activation: Activation, sew: bool) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.lif1 = _conv3(inputs, width, stride=stride), nn.BatchNorm2d(width), activation()
+        self.conv2, self.bn2, self.lif2 = _conv3(width, width), nn.BatchNorm2d(width), activation()
+        self._shortcut(inputs, width, stride, activation, sew)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` → `(N, width, H/stride, W/stride)`."""
+        branch = self.lif1(self.bn1(self.conv1(x)))
+        return self._join(self.bn2(self.conv2(branch)), x, self.lif2)
+
+
+class Bottleneck(_Block):
+    """1x1, 3x3 (with the stride) and 1x1 convolutions, the last four times as wide; depths 50 and 101."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int, activation: Activation, sew: bool) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1, self.bn1, self.lif1 = _conv1(inputs, width), nn.BatchNorm2d(width), activation()
+        self.conv2, self.bn2, self.lif2 = _conv3(width, width, stride=stride), nn.BatchNorm2d(width), activation()
+        self.conv3, self.bn3, self.lif3 = _conv1(width, outputs), nn.BatchNorm2d(outputs), activation()
+        self._shortcut(inputs, outputs, stride, activation, sew)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` → `(N, 4 * width, H/stride, W/stride)`."""
+        branch = self.lif1(self.bn1(self.conv1(x)))
+        branch = self.lif2(self.bn2(self.conv2(branch)))
+        return self._join(self.bn3(self.conv3(branch)), x, self.lif3)
+
+
+DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+class _Network(nn.Module):
+    """Stem, four stages at widths 1, 2, 4 and 8 times `width`, global average pool, linear head."""
+
+    stem_pool: nn.Module | None
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int,
+        width: int,
+        in_channels: int,
+        stem: Stem,
+        activation: Activation,
+        stem_pool: nn.Module,
+        sew: bool = False,
+    ) -> None:
+        super().__init__()
+        if depth not in DEPTHS:
+            raise ValueError(f"depth {depth} is not one of {', '.join(map(str, DEPTHS))}")
+        if stem not in ("cifar", "imagenet"):
+            raise ValueError(f"stem {stem!r} is neither 'cifar' nor 'imagenet'")
+        if min(num_classes, width, in_channels) < 1:
+            raise ValueError(f"num_classes {num_classes}, width {width}, in_channels {in_channels}: at least 1 each")
+        block, counts = DEPTHS[depth]
+        if stem == "imagenet":
+            self.conv1 = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
+            self.stem_pool = stem_pool
+        else:
+            self.conv1 = _conv3(in_channels, width)
+            self.stem_pool = None
+        self.bn1, self.lif1 = nn.BatchNorm2d(width), activation()
+        channels = width
+        for i, (stage, count) in enumerate(zip(STAGES, counts, strict=True)):
+            blocks = []
+            for j in range(count):
+                stride = 2 if i > 0 and j == 0 else 1
+                blocks.append(block(channels, width * 2**i, stride, activation, sew))
+                channels = width * 2**i * block.expansion
+            self.add_module(stage, nn.Sequential(*blocks))
+        self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.fc = nn.Linear(channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def _after_stem(self, x: Tensor) -> Tensor:
+        x = self.layer1(x)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.layer4(x)
+        return self.fc(self.flatten(self.pool(x)))
+
+
+class ResNet(_Network):
+    """An ordinary residual network: `(B, C, H, W)` → logits `(B, num_classes)`.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        num_classes: logits an image.
+        width: channels of the first stage.
+        in_channels: channels of an image.
+        stem: "cifar" (3x3 convolution) or "imagenet" (7x7 with stride 2, then a 3x3 max pool with stride 2).
+    """
+
+    def __init__(
+        self, depth: int, num_classes: int, width: int = 64, in_channels: int = 3, stem: Stem = "cifar"
+    ) -> None:
+        pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        super().__init__(depth, num_classes, width, in_channels, stem, partial(nn.ReLU, inplace=True), pool)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch of images."""
+        x = self.lif1(self.bn1(self.conv1(x)))
+        return self._after_stem(x if self.stem_pool is None else self.stem_pool(x))
+
+
+class SpikingResNet(_Network):
+    """A residual network of LIF neurons: images or `(T, B, C, H, W)` frames → logits `(B, num_classes)`.
+
+    A static image passes through the stem's convolution once, and its current is reused at every step. Logits are the
+    mean over the steps of the head's output. In the ImageNet stem an average pool (2x2, stride 2) comes before the
+    first neuron, so that every later layer sees spikes.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        num_classes: logits an image.
+        width: channels of the first stage.
+        in_channels: channels of an image.
+        timesteps: T for static images; frames bring their own.
+        residual: "spiking" (Fig. 1b) or "sew" (Fig. 1c, ADD).
+        stem: "cifar" or "imagenet".
+        beta: decay a step.
+        threshold: theta; the BN scales start at it, so that currents have its size.
+        learn_beta: learn one beta a layer.
+        learn_threshold: learn one theta a layer.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int,
+        width: int = 64,
+        in_channels: int = 3,
+        timesteps: int = 4,
+        residual: Residual = "spiking",
+        stem: Stem = "cifar",
+        beta: float = 0.25,
+        threshold: float = 0.5,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+    ) -> None:
+        if timesteps < 1:
+            raise ValueError(f"timesteps {timesteps}: at least 1")
+        if residual not in ("spiking", "sew"):
+            raise ValueError(f"residual {residual!r} is neither 'spiking' nor 'sew'")
+        # In place: the currents come from BN or a sum, which need no output of theirs again.
+        neuron = partial(LIF, beta, threshold, learn_beta=learn_beta, learn_threshold=learn_threshold, inplace=True)
+        pool = nn.AvgPool2d(kernel_size=2, stride=2)
+        super().__init__(depth, num_classes, width, in_channels, stem, neuron, pool, sew=residual == "sew")
+        self.timesteps = timesteps
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.constant_(module.weight, threshold)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of images `(B, C, H, W)` or of frames `(T, B, C, H, W)`."""
+        return self.step_logits(x).mean(0)
+
+    def step_logits(self, x: Tensor) -> Tensor:
+        """The head's output at each step, `(T, B, num_classes)`."""
+        frames = x.dim() == 5
+        steps = x.shape[0] if frames else self.timesteps
+        self._fold(steps)
+        current = self._stem(x.flatten(0, 1) if frames else x)
+        if not frames:
+            current = torch.cat([current] * steps)
+        return self._after_stem(self.lif1(current)).unflatten(0, (steps, -1))
+
+    def forward_step(self, x: Tensor) -> Tensor:
+        """One step from rest, `(B, C, H, W)` → `(B, num_classes)`, in the form that torch.fx traces: calls and sums."""
+        self._fold(1)
+        return self._after_stem(self.lif1(self._stem(x)))
+
+    def neurons(self) -> dict[str, LIF]:
+        """The neuron layers by their dotted names, in order."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, LIF)}
+
+    def _stem(self, x: Tensor) -> Tensor:
+        current = self.bn1(self.conv1(x))
+        return current if self.stem_pool is None else self.stem_pool(current)
+
+    def _fold(self, steps: int) -> None:
+        for module in self.modules():
+            if isinstance(module, LIF):
+                module.timesteps = steps
