@@ -118,14 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--batch", default="dynamic", metavar="dynamic|N", help="batch size of the ONNX graphs (default: dynamic)")
     add("--timesteps", type=int, metavar="T", help="steps to unroll (default: as trained)")
-    add("--dt", type=float, metavar="S", help="seconds a step (default: 1e-4, or as the file says)")
+    add("--dt", type=float, metavar="S", help="seconds per step (default: 1e-4, or as the file says)")
     add(
         "--pool",
         choices=POOLS,
         default="avg",
         help="sum: spikes stay whole numbers, the next weights are divided (default: avg)",
     )
-    add("--encoding", choices=ENCODINGS, help="of a foreign graph: one image, or a frame a step (default: frames)")
+    add("--encoding", choices=ENCODINGS, help="of a foreign graph: one image, or one frame per step (default: frames)")
     add("--data", type=Path, metavar="DIR", help="where the data set's files are now (default: as trained)")
     add(
         "--lint",

@@ -55,7 +55,7 @@ def input_rate(tally: SynapseTally, samples: int, timesteps: int) -> float | Non
 
 def _synaptic(tally: SynapseTally, samples: int, timesteps: int, is_head: bool) -> dict[str, Number]:
     layer, full = tally.layer, dense(tally.layer)
-    # The probe gives a still input at every step; the graph runs its layers once.
+    # The probe reports a static stem's input T times, but the model computes the stem once: divide by T.
     repeats = timesteps if tally.still else 1
     steps = timesteps // repeats
     macs = full * steps * samples if tally.analog else 0

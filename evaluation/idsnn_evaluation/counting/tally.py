@@ -3,7 +3,8 @@
 What arrives at a synaptic layer decides how it is counted:
 
     analog   a normalized image, scaled spikes                MACs, dense and on non-zero values
-    spikes   spikes, sums and pools of spikes, event frames   ACs; a value of 2 is two spikes, a pool's count before it
+    spikes   spikes, sums and pools of spikes, event frames   ACs; a residual sum of 2 counts as two spikes, and behind
+                                                              an average pool spikes are counted before dividing
 """
 
 from __future__ import annotations

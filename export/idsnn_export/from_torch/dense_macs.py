@@ -2,7 +2,7 @@
 
     dense(layer) = sum of conv(1, 1)      ones for inputs and weights; the zero padding stays zero, so borders are exact
 
-As NeuroBench's `Dense`, a sample.
+As NeuroBench's `Dense`, per sample.
 """
 
 from __future__ import annotations

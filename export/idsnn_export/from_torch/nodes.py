@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 
 class Membrane(nn.Module):
-    """A spiking layer as its LIF node says it; `tau` and `v_threshold` are the float32 arrays of the file.
+    """The torch twin of one NIR LIF node, with exactly the float32 parameters of the file.
 
     beta = 1 - dt/tau and theta = v_threshold / (dt/tau) are what the file means in training's units.
     """

@@ -29,7 +29,7 @@ def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = F
         network: of `from_torch.prepare`.
         x: (N, ...) the same at every step, or with `frames` (T, N, ...).
         timesteps: T.
-        frames: x has one entry a step.
+        frames: x has one entry per step.
     """
     neurons = {layer.name: layer.module for layer in network.layers if isinstance(layer.module, Membrane)}
     outputs, spikes, membranes = _run(network, _each_step(x, np.float64, timesteps, frames))

@@ -28,7 +28,7 @@ class Metadata:
     Attributes:
         timesteps: T, the number of steps.
         dt: the step in seconds.
-        encoding: `static`: the same input at every step; `frames`: one input a step.
+        encoding: `static`: the same input at every step; `frames`: one input per step.
         readout: `mean`: the logits are the mean of the outputs over T.
         mean, std: per input channel, of `(image - mean) / std`; None where inputs are taken as they are.
         labels: the classes' names in the order of the outputs.
@@ -112,4 +112,4 @@ def _check(m: Metadata) -> None:
         got = ", ".join(f"{name} = {getattr(m, name)!r}" for name in wrong)
         raise GraphError(f"metadata `{KEY}`: {got}; expected version {FORMAT_VERSION} of docs/nir.md")
     if (m.mean is None) != (m.std is None) or (m.mean and m.std and len(m.mean) != len(m.std)):
-        raise GraphError(f"metadata `{KEY}`: mean and std belong together, one value a channel each")
+        raise GraphError(f"metadata `{KEY}`: mean and std belong together, one value per channel each")

@@ -1,4 +1,4 @@
-"""What comes out of each NIR node, given what goes in: one rule a node type.
+"""What comes out of each NIR node, given what goes in: one rule per node type.
 
 Shapes are per sample and per time step: (C, H, W), (C, L) or (K,). NIR's own inference is wrong for grouped and for
 non-square convolutions, which is why these rules exist. `conv_window` and `pool_window` turn NIR's loosely typed
@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class Window(NamedTuple):
-    """A sliding window, one entry a spatial axis; `padding` is (before, after) of zeros."""
+    """A sliding window, one entry per spatial axis; `padding` is (before, after) of zeros."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -185,7 +185,7 @@ def _text(value: Any) -> str | None:
 
 
 def _axes(value: Any, like: Shape, name: str, least: int) -> tuple[int, ...]:
-    """One whole number an axis, from a number or an array."""
+    """One whole number per axis, from a number or an array."""
     values = np.asarray(value)
     if values.dtype.kind not in "iuf" or values.size not in (1, len(like)):
         raise GraphError(f"{name} {value!r}: one whole number, or {len(like)} of them")

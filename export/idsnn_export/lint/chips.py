@@ -24,7 +24,7 @@ from .rule import Rule
 SINABS, ROCKPOOL = "sinabs 3.1.3, nir.py", "rockpool 3.1.0, nir.py"
 LAVA = "NIR paper, nir_to_lava.py"
 SPINNAKER = "py-spinnaker2, s2_nir.py"
-RETRAIN = "train with one value a layer"
+RETRAIN = "train with one value per layer"
 
 RULES: tuple[Rule, ...] = (
     # ---- Speck
@@ -46,7 +46,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         ("speck",),
-        "the reset subtracts the threshold and a neuron may fire several times a step",
+        "the reset subtracts the threshold and a neuron may fire several times per step",
         "train with reset by subtraction, or set reset_fn and spike_fn after the import",
         "ran",
         SINABS,

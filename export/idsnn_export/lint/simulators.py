@@ -34,7 +34,7 @@ SNNTORCH, JELLY, NORSE = (
     "spikingjelly 2.0.0, from_nir.py",
     "norse 1.1.0, import_nir.py",
 )
-RETRAIN = "train with one value a layer"
+RETRAIN = "train with one value per layer"
 
 RULES: tuple[Rule, ...] = (
     # ---- nir.read, which all simulators use

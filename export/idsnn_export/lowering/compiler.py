@@ -58,7 +58,7 @@ def to_onnx(
     Args:
         graph: one time step, as NIR means it.
         timesteps: T.
-        mean, std: one value a channel; the model then takes images in 0..1 and begins with (image - mean) / std.
+        mean, std: one value per channel; the model then takes images in 0..1 and begins with (image - mean) / std.
             None: no such node.
         dt: the step in seconds; None: the graph's metadata, else 1e-4.
         kind: which outputs, all float32 unless said:
@@ -115,6 +115,7 @@ def _unrolled(e: Emitter, job: _Job) -> Unrolled:
     plan, timesteps = job.plan, job.timesteps
     shape = plan[plan.input].shape
     if job.static:
+        # One layout, `still`, for all steps: what follows from the image alone (the stem's convolution) is emitted once.
         image = _normalized(e, job, e.input("image", (job.batch, *shape)))
         signal = Signal(e, timesteps, plan.input, still=image)
     else:

@@ -5,9 +5,9 @@ With a = dt/tau (`timing.leak`) forward Euler is an affine recurrence of the mem
     v = k m + g x + c        k = 1 - a,  g = a r,  c = a v_leak         IF, I:  k = 1,  g = dt r,  c = 0
     s = v > theta            m = v_reset where s, else v
 
-A neuron that spikes shows only s, and s does not change when v is measured in units of g. Divided by g > 0 the input
-needs no multiplication, and our own layers (v_leak = v_reset = 0) are left with four elementwise nodes a step: Mul,
-Add, Greater and Where. At the first step m = 0, and Mul and Add go too. `state.NAME` is m in these units.
+Only spikes leave a spiking neuron, so its membrane may be rescaled: stored is v/g, compared with theta/g, which saves
+the Mul of g x at every step. Our own layers (v_leak = v_reset = 0) are left with four elementwise nodes per step: Mul,
+Add, Greater and Where. At the first step m = 0, and Mul and Add go too. `state.NAME` is m/g.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def current_based_lif(e: Emitter, step: Step, x: Value, state: StateTensors) -> 
 
 
 def delay(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
-    """y[t] = x[t - d], d whole steps, of each element its own; nothing arrives before the first step."""
+    """y[t] = x[t - d], d whole steps, each element with its own d; nothing arrives before the first step."""
     steps = delay_steps(step.node.delay, e.dt)
     past = (e.float(x), *(state or ()))  # past[k] is the input of k steps ago
 
@@ -99,7 +99,7 @@ def delay(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
 
 
 def _current_based(e: Emitter, step: Step, x: Value, state: StateTensors) -> tuple[str, str]:
-    """(a r i, v): the synapse's current is kept in units of the membrane, one multiplication less a step."""
+    """(a r i, v): the synapse's current is stored times a r, which saves one Mul per step."""
     node, a, a_syn = step.node, leak(step.node.tau_mem, e.dt), leak(step.node.tau_syn, e.dt)
     i, m = ((state[0],), (state[1],)) if state else (None, None)
     drive = _scaled(e, step, e.float(x), "gain", a * node.r * a_syn * node.w_in)
@@ -110,7 +110,7 @@ def _current_based(e: Emitter, step: Step, x: Value, state: StateTensors) -> tup
 def _integrated_and_fired(e: Emitter, step: Step, x: Value, state: StateTensors, g: Array, k: Any, c: Any) -> Emitted:
     """v = k m + g x + c in units of g, then fires."""
     node, drive, unit = step.node, e.float(x), g
-    if not (g > 0).all():  # no unit to measure in: multiply after all
+    if not (g > 0).all():  # division by 0 or a flipped comparison: multiply after all
         drive, unit = _scaled(e, step, drive, "gain", g), np.ones_like(g)
     v = _recurrence(e, step, drive, state, k, c / unit)
     s, m = _fire(e, step, v, node.v_threshold / unit, node.v_reset / unit)
@@ -150,7 +150,7 @@ def _constant(e: Emitter, step: Step, what: str, values: Any) -> str:
 
 
 def collapse(values: Array) -> Array:
-    """The smallest array that broadcasts to the same: a scalar, one value a channel, or all of them."""
+    """The smallest array that broadcasts to the same: a scalar, one value per channel, or all of them."""
     values = np.asarray(values)
     if values.size and (values == values.flat[0]).all():
         return values.reshape(-1)[:1].reshape(())

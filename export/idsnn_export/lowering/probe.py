@@ -18,7 +18,7 @@ from .int8 import PEAK
 from .time_layout import Signal
 from .unroll import Unrolled
 
-SAMPLES = 64  # currents kept of a layer, an image and a step
+SAMPLES = 64  # currents kept per layer, image and step
 
 
 def probe(e: Emitter, plan: Plan, done: Unrolled, batch: Dim) -> None:
@@ -42,7 +42,8 @@ def traces(e: Emitter, plan: Plan, done: Unrolled, batch: Dim) -> None:
 def currents(e: Emitter, plan: Plan, done: Unrolled) -> None:
     """Adds a sample of the currents of every layer that can compute in integers: `current.NAME`, for calibration.
 
-    Those are the layers that read spikes, or sums of few, and that neurons hear. What makes the logits stays float32.
+    Candidates for int8: the input is spikes (or sums of few) and a neuron follows. The classifier head stays float32:
+    its error would go straight into the logits, where a neuron's threshold absorbs most of it.
     """
     heads = _heads(plan)
     for step in plan.steps:
@@ -56,7 +57,7 @@ def currents(e: Emitter, plan: Plan, done: Unrolled) -> None:
 
 
 def _heads(plan: Plan) -> set[str]:
-    """Everything between the last spikes and the output."""
+    """Every node between the last spikes and the output: what makes the logits."""
     found, stack = {plan.output}, [plan.output]
     while stack:
         new = [s.name for s in plan[stack.pop()].sources if s.name not in found and s.name not in plan.neurons]

@@ -1,4 +1,4 @@
-"""What a node gives over T steps, in whichever form is at hand; the others are made when somebody asks.
+"""A node's output over all T steps, in one of three layouts; the others are emitted on first use.
 
     still      one tensor (N, ...)       the same at every step: a static image and what follows from it alone
     steps      T tensors (N, ...)        what neurons take and give
@@ -16,7 +16,7 @@ from .emitter import FLOAT, Emitter, Value
 
 
 class Signal:
-    """One node's output over T steps; at least one of the three forms is given."""
+    """One node's output over T steps; at least one of the three layouts is given, the others follow from it."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Signal:
 
     @property
     def folded(self) -> Value:
-        """(T*N, ...), the samples of one step side by side."""
+        """(T*N, ...): row t N + n is sample n at step t."""
         if self._folded is None:
             self._folded = self._concatenated()
         return self._folded
