@@ -115,7 +115,7 @@ def _unrolled(e: Emitter, job: _Job) -> Unrolled:
     plan, timesteps = job.plan, job.timesteps
     shape = plan[plan.input].shape
     if job.static:
-        # One layout, `still`, for all steps: what follows from the image alone (the stem's convolution) is emitted once.
+        # One layout, `still`, for all steps: what follows from the image alone (the stem) is emitted once.
         image = _normalized(e, job, e.input("image", (job.batch, *shape)))
         signal = Signal(e, timesteps, plan.input, still=image)
     else:
