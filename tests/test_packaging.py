@@ -66,6 +66,12 @@ def test_a_command_s_parser_loads_nothing_heavy(module: str) -> None:
     assert not loaded_after(f"import {module}") & HEAVY
 
 
+@pytest.mark.parametrize("module", ["idsnn_export.cli", "idsnn_deploy.cli", "idsnn_evaluation.cli"])
+def test_help_is_shown_without_a_single_package(module: str) -> None:
+    shown = f"import {module}, contextlib\nwith contextlib.suppress(SystemExit): {module}.main(['--help'])"
+    assert not loaded_after(shown) & (HEAVY | {"numpy", "PIL", "h5py", "rich"})
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_runs_as_installed(command: str) -> None:
     program = Path(sys.executable).parent / command

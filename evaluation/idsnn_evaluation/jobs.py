@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder, write_json
 from idsnn_deploy.manifest import Bundle, read_bundle, write_manifest
 
+from .config import EvaluateConfig
 from .cost.measure import measure
 from .cost.platforms import Platform, read_platforms
 from .counting.probe import VARIANTS
@@ -29,76 +29,76 @@ from .show.terminal import compared, show
 JSON, HTML = "report.json", "report.html"
 
 
-def run_each(given: argparse.Namespace) -> list[dict[str, Any]]:
+def run_each(config: EvaluateConfig) -> list[dict[str, Any]]:
     """Evaluates each bundle into its own report folder; returns what the report.json files hold."""
-    variant = given.variant or "fp32"
-    outs = [given.out or _beside(bundle, variant) for bundle in given.bundle]
+    variant = config.variant or "fp32"
+    outs = [config.out or _beside(bundle, variant) for bundle in config.bundle]
     if len(set(outs)) < len(outs):
         raise UsageError("two of the bundles lie in one folder and would share a report; evaluate them one by one")
     for out in outs:
-        refuse_existing(out, given.force)
-    platforms = _platforms(given)
+        refuse_existing(out, config.force)
+    platforms = _platforms(config)
     found = []
-    for folder, out in zip(given.bundle, outs, strict=True):
+    for folder, out in zip(config.bundle, outs, strict=True):
         bundle = read_bundle(folder)
-        report = _evaluated(bundle, variant, given, platforms)
+        report = _evaluated(bundle, variant, config, platforms)
         body = report.to_dict()
-        with replacing_folder(out, given.force) as beside:
+        with replacing_folder(out, config.force) as beside:
             write_json(beside / JSON, body)
             (beside / HTML).write_text(render_html(report), encoding="utf-8")
             write_figures(body, beside / "figures")
-        if given.write:
+        if config.write:
             _write_margin(bundle, report)
-        if not given.json:
+        if not config.json:
             console = Console()
-            show(body, console, given.early_exit)
+            show(body, console, config.early_exit)
             console.print(f"report: {out / HTML}", highlight=False, soft_wrap=True)
         found.append(body)
     return found
 
 
-def run_compare(given: argparse.Namespace) -> list[dict[str, Any]]:
+def run_compare(config: EvaluateConfig) -> list[dict[str, Any]]:
     """Evaluates every bundle, and every variant of it, into one report; returns one object that holds them all."""
-    out = given.out or _beside(given.bundle[0], "comparison")
-    refuse_existing(out, given.force)
-    platforms, paths, reports = _platforms(given), [], []
-    for folder in given.bundle:
+    out = config.out or _beside(config.bundle[0], "comparison")
+    refuse_existing(out, config.force)
+    platforms, paths, reports = _platforms(config), [], []
+    for folder in config.bundle:
         bundle = read_bundle(folder)
         there = [variant for variant, file in VARIANTS.items() if bundle.has(file)] or ["fp32"]
-        for variant in [given.variant] if given.variant else there:
+        for variant in [config.variant] if config.variant else there:
             paths.append(folder.resolve().as_posix())
-            reports.append(_evaluated(bundle, variant, given, platforms).to_dict())
+            reports.append(_evaluated(bundle, variant, config, platforms).to_dict())
     rows = comparison(reports, short_names(paths, [report["provenance"]["variant"] for report in reports]))
     body = {"format_version": reports[0]["format_version"], "comparison": rows, "reports": reports}
-    with replacing_folder(out, given.force) as beside:
+    with replacing_folder(out, config.force) as beside:
         write_json(beside / JSON, body)
         (beside / HTML).write_text(render_comparison(rows, reports), encoding="utf-8")
-    if not given.json:
+    if not config.json:
         console = Console()
         compared(rows, console)
         console.print(f"report: {out / HTML}", highlight=False, soft_wrap=True)
     return [body]
 
 
-def _evaluated(bundle: Bundle, variant: str, given: argparse.Namespace, platforms: tuple[Platform, ...]) -> Report:
-    source = open_source(bundle.manifest, given.dataset, given.split, given.data, given.limit)
+def _evaluated(bundle: Bundle, variant: str, config: EvaluateConfig, platforms: tuple[Platform, ...]) -> Report:
+    source = open_source(bundle.manifest, config.dataset, config.split, config.data, config.limit)
     report = evaluate(
         bundle,
         source.images,
         source.labels,
         variant=variant,
-        batch_size=given.batch_size,
-        threads=given.threads,
-        split=source.split if given.limit is None else f"{source.split} (limited)",
+        batch_size=config.batch_size,
+        threads=config.threads,
+        split=source.split if config.limit is None else f"{source.split} (limited)",
         dataset=source.name,
         platforms=platforms,
         progress=_progress,
     )
-    return replace(report, measured=measure(bundle, variant, given.threads))
+    return replace(report, measured=measure(bundle, variant, config.threads))
 
 
-def _platforms(given: argparse.Namespace) -> tuple[Platform, ...]:
-    return () if given.platform is None else read_platforms(given.platform)
+def _platforms(config: EvaluateConfig) -> tuple[Platform, ...]:
+    return () if config.platform is None else read_platforms(config.platform)
 
 
 def _beside(bundle: Path, variant: str) -> Path:

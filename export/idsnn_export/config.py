@@ -1,48 +1,51 @@
-"""What `idsnn-export` can be told: one frozen dataclass, and nothing imported for it."""
+"""What `idsnn-export` can be told: one frozen dataclass, which makes its flags and imports nothing heavy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from idsnn_deploy.errors import UsageError
+from idsnn_deploy.flags import about, flag
 
-FORMATS = ("nir", "onnx", "all")
+Format = Literal["nir", "onnx", "all"]
+Pooling = Literal["avg", "sum"]
+Encoding = Literal["static", "frames"]
 GRAPHS = ("onnx", "step", "probe")
-POOLS = ("avg", "sum")
-ENCODINGS = ("static", "frames")
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """One export; the fields are the command's flags."""
+    """One export."""
 
-    source: Path  # a run folder, or a .nir file of any framework
-    out: Path | None = None  # the bundle's folder; None: RUN/bundle, or NAME-bundle beside NAME.nir
-    format: str = "all"  # nir: model.nir alone; onnx: model.onnx alone; all: both
-    graphs: tuple[str, ...] = GRAPHS  # which ONNX graphs
-    int8: bool = False  # 8-bit convolutions too, gated by accuracy
-    weights_int8: bool = False  # 8-bit weights too, for size alone
-    calibrate: int = 256  # training images that set the 8-bit currents' ranges
-    batch: str = "dynamic"  # or a number, for converters that want it fixed
-    timesteps: int | None = None  # T; None: as trained, or as the file's metadata says
-    dt: float | None = None  # seconds; None: 1e-4, or as the file's metadata says
-    pool: str = "avg"  # sum: SumPool2d with the next layer's weights divided
-    encoding: str | None = (
-        None  # the same image at every step, or a frame a step; None: as the metadata says, else frames
+    # Optional on the command line alone, where `--diff` names two others.
+    source: Path = field(metadata=about("a run folder, or a .nir file of any framework", "RUN_OR_NIR", nargs="?"))
+    out: Path | None = flag(None, "the bundle's folder (default: RUN/bundle, or NAME-bundle)", "BUNDLE")
+    format: Format = flag("all", "model.nir, model.onnx, or both")
+    graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs", "LIST")
+    int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
+    weights_int8: bool = flag(False, "also 8-bit weights, for size alone")
+    calibrate: int = flag(256, "training images that set the 8-bit ranges", "N")
+    batch: str = flag(
+        "dynamic", "batch size of the ONNX graphs; a number for converters that want it fixed", "dynamic|N"
     )
-    data: Path | None = None  # where the data set's files are now
-    force: bool = False  # replace an existing bundle
+    timesteps: int | None = flag(None, "steps to unroll (default: as trained, or as the file says)", "T")
+    dt: float | None = flag(None, "seconds per step (default: 1e-4, or as the file says)", "S")
+    pool: Pooling = flag("avg", "sum: spikes stay whole numbers, the next weights are divided")
+    encoding: Encoding | None = flag(None, "of a foreign graph: one image, or one frame per step (default: frames)")
+    data: Path | None = flag(None, "where the data set's files are now (default: as trained)", "DIR")
+    force: bool = flag(False, "replace an existing bundle")
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("--format", self.format, FORMATS),
-            ("--pool", self.pool, POOLS),
-            ("--encoding", self.encoding or ENCODINGS[0], ENCODINGS),
+            ("--format", self.format, get_args(Format)),
+            ("--pool", self.pool, get_args(Pooling)),
+            ("--encoding", self.encoding, (None, *get_args(Encoding))),
             *(("--graphs", graph, GRAPHS) for graph in self.graphs),
         ):
             if value not in known:
-                raise UsageError(f"{name} {value}: known are {', '.join(known)}")
+                raise UsageError(f"{name} {value}: known are {', '.join(filter(None, known))}")
         if self.timesteps is not None and self.timesteps < 1:
             raise UsageError(f"--timesteps {self.timesteps}: a network runs at least 1 step")
         if self.dt is not None and not self.dt > 0:

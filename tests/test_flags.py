@@ -1,0 +1,125 @@
+"""Flags made from a dataclass: what is given comes back, typed, and what the field says stands in the help."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idsnn_deploy.flags import about, add_flags, flag, from_flags
+from idsnn_evaluation.config import EvaluateConfig
+from idsnn_export.config import ExportConfig
+
+
+@dataclass(frozen=True)
+class Every:
+    """A field of every kind."""
+
+    first: Path = field(metadata=about("where from", "FROM"))
+    others: tuple[Path, ...] = field(metadata=about("where to"))
+    name: str = flag("none", "a word")
+    steps: int | None = flag(None, "how many (default: 100 % of them)", "N")
+    rate: float = flag(0.5, "how fast")
+    kind: Literal["a", "b"] | None = flag(None, "which kind")
+    on_top: bool = flag(False, "on top")
+    parts: tuple[str, ...] = flag(("x", "y"), "which parts", "LIST")
+    two: tuple[Path, Path] | None = flag(None, "a pair", ("A", "B"))
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(allow_abbrev=False)
+    add_flags(made, Every)
+    return made
+
+
+def read(argv: list[str]) -> Every:
+    return from_flags(Every, parser().parse_intermixed_args(argv))
+
+
+WORDS = st.text("abcXYZ0123456789/._", min_size=1, max_size=8)
+PATHS = WORDS.map(Path)
+
+
+@given(
+    st.builds(
+        Every,
+        first=PATHS,
+        others=st.lists(PATHS, min_size=1, max_size=3).map(tuple),
+        name=WORDS,
+        steps=st.none() | st.integers(0, 10**9),
+        rate=st.floats(0, allow_infinity=False),
+        kind=st.sampled_from([None, "a", "b"]),
+        on_top=st.booleans(),
+        parts=st.lists(WORDS, min_size=1, max_size=3).map(tuple),
+        two=st.none() | st.tuples(PATHS, PATHS),
+    )
+)
+def test_what_is_written_on_the_command_line_is_what_the_dataclass_holds(every: Every) -> None:
+    argv = [str(every.first), *map(str, every.others), "--name", every.name, "--rate", repr(every.rate)]
+    argv += ["--parts", ",".join(every.parts), *(["--on-top"] * every.on_top)]
+    argv += [] if every.steps is None else ["--steps", str(every.steps)]
+    argv += [] if every.kind is None else ["--kind", every.kind]
+    argv += [] if every.two is None else ["--two", *map(str, every.two)]
+    assert read(argv) == every
+
+
+def test_what_is_left_out_is_the_field_s_default() -> None:
+    assert read(["a", "b", "c"]) == Every(Path("a"), (Path("b"), Path("c")))
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], "FROM, others"),
+        (["a", "b", "--steps", "x"], "--steps: invalid int value: 'x'"),
+        (["a", "b", "--kind", "c"], "--kind: invalid choice: 'c'"),
+        (["a", "b", "--two", "c"], "--two: expected 2 arguments"),
+        (["a", "b", "--on_top"], "unrecognized arguments: --on_top"),
+    ],
+)
+def test_what_does_not_fit_the_type_is_refused(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        read(argv)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_help_says_what_the_field_says_and_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = [" ".join(line.split()) for line in parser().format_help().splitlines()]
+    for line in (
+        "FROM where from",
+        "others where to",
+        "--name NAME a word (default: none)",
+        "--steps N how many (default: 100 % of them)",
+        "--rate RATE how fast (default: 0.5)",
+        "--kind {a,b} which kind",
+        "--on-top on top",
+        "--parts LIST which parts (default: x,y)",
+        "--two A B a pair",
+    ):
+        assert line in lines
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (
+            ExportConfig,
+            "source out format graphs int8 weights_int8 calibrate batch timesteps dt pool encoding data force",
+        ),
+        (
+            EvaluateConfig,
+            "bundle dataset data split limit variant compare early_exit write platform batch_size threads out json "
+            "force",
+        ),
+    ],
+)
+def test_no_flag_of_a_command_goes_and_every_one_is_explained(config: type, names: str) -> None:
+    assert set(names.split()) <= {each.name for each in fields(config)}
+    assert all(len(each.metadata["help"]) > 10 for each in fields(config))
