@@ -1,0 +1,111 @@
+"""Events of a camera, binned into frames: one function for training, evaluation and the device.
+
+    frames[k, p, y, x] = how many events of polarity p at (x, y) lie in frame k of T
+
+    by time     frame k holds the times   [ceil(k W / T), ceil((k + 1) W / T))   µs after the first event
+    by count    frame k holds the events  [ceil(k W / T), ceil((k + 1) W / T))   in their order
+
+The window W is in µs by time, in events by count; None is the whole recording (t_last - t_first + 1, or N). Events
+behind the window belong to no frame. `binary` frames hold 1 wherever there is an event. All of it is integers, so a
+border falls between the same two events on every machine, and whole frames add up to the histogram of the events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import DataError, UsageError
+from .event_files import DTYPE as DTYPE
+from .event_files import READERS as READERS
+from .event_files import Events, checked
+from .event_files import read as read
+
+Array = np.ndarray[Any, np.dtype[Any]]
+By = Literal["time", "count"]
+Values = Literal["counts", "binary"]
+BY, VALUES = ("time", "count"), ("counts", "binary")
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How a recording becomes frames; the manifest's key `events`.
+
+    Attributes:
+        by: whether frames share time or events evenly.
+        values: how many events a pixel saw, or whether it saw any.
+        window: what the T frames cover together, from the first event on: µs by time, events by count; None: all.
+    """
+
+    by: By = "time"
+    values: Values = "counts"
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.by not in BY or self.values not in VALUES:
+            raise UsageError(f"events by {self.by!r} as {self.values!r}; by one of {BY}, as one of {VALUES}")
+        if self.window is not None and self.window < 1:
+            raise UsageError(f"a window of {self.window}; give at least 1 (µs by time, events by count)")
+
+    def borders(self, whole: int, timesteps: int) -> Array:
+        """Where frames 0 to T begin, int64 `(T + 1,)`, of a recording that is `whole` µs or events long."""
+        edges = np.arange(timesteps + 1, dtype=np.int64) * (self.window or whole)
+        return np.asarray(-(-edges // timesteps))
+
+    def cuts(self, events: Events, timesteps: int) -> Array:
+        """Frame k holds `events[cuts[k]:cuts[k + 1]]`; int64 `(T + 1,)`."""
+        if self.by == "count":
+            return np.minimum(self.borders(len(events), timesteps), len(events))
+        t = np.ascontiguousarray(events["t"])
+        return np.asarray(np.searchsorted(t, t[0] + self.borders(int(t[-1] - t[0]) + 1, timesteps)))
+
+
+def to_frames(
+    events: Events,
+    shape: tuple[int, int, int],
+    timesteps: int,
+    by: By = "time",
+    values: Values = "counts",
+    window: int | None = None,
+    where: str = "events",
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Returns frames, float32 `(T, 2, H, W)`, by the equations of this module.
+
+    >>> to_frames(read("3.bin"), (2, 34, 34), timesteps=10, by="time", values="binary")     # doctest: +SKIP
+
+    Args:
+        events: structured `(N,)` with fields x, y, t, p, in the order of time; `read` gives such.
+        shape: `(2, H, W)` of the sensor.
+        timesteps: T.
+        by, values, window: see `Binning`.
+        where: what an error's line begins with, such as the file's name.
+
+    Raises:
+        DataError: no events, some outside the sensor, or time that runs backwards.
+        UsageError: a binning that does not exist, or a shape that is not (2, H, W).
+    """
+    binning = Binning(by, values, window)
+    if timesteps < 1 or len(shape) != 3 or shape[0] != 2:
+        raise UsageError(f"events become at least 1 frame of shape (2, H, W), not {timesteps} of {tuple(shape)}")
+    cuts = binning.cuts(checked(events, where), timesteps)
+    inside(events, shape, where)
+    frame = np.repeat(np.arange(timesteps), np.diff(cuts))
+    return histogram(events[: cuts[-1]], frame, (timesteps, *shape), values)
+
+
+def histogram(events: Events, frame: Array, shape: tuple[int, ...], values: Values) -> Array:
+    """Frames, float32 `shape` (T, 2, H, W), of events that lie in frame number `frame`."""
+    _, _, height, width = shape
+    place = ((frame * 2 + events["p"]) * height + events["y"]) * width + events["x"]
+    counts = np.bincount(place, minlength=int(np.prod(shape)))
+    return (counts > 0 if values == "binary" else counts).astype(np.float32).reshape(shape)
+
+
+def inside(events: Events, shape: tuple[int, int, int], where: str) -> None:
+    """Raises `DataError` where an event lies outside a sensor of `shape` (2, H, W)."""
+    for axis, size in (("x", shape[2]), ("y", shape[1])):
+        most = int(events[axis].max())
+        if most >= size:
+            raise DataError(f"{where}: an event at {axis} = {most}, outside the sensor of {shape[2]}x{shape[1]} pixels")
