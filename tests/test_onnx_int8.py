@@ -8,9 +8,10 @@ import nir
 import numpy as np
 import onnx
 import pytest
-from graphs import CASES, STEPS, affine, chain, conv, graph, inputs, lif
-from onnx_runs import run
+from graphs import CASES, DT, STEPS, affine, chain, conv, full, graph, inputs, lif
+from onnx_runs import run, stepped
 
+from idsnn_export.graph.plan import plan
 from idsnn_export.lowering import calibrate, integer_weights, to_onnx
 from idsnn_export.lowering.calibrate import best_range
 from idsnn_export.lowering.int8 import Range, quantize_weights
@@ -150,6 +151,47 @@ def test_calibration_needs_images() -> None:
 def test_a_network_without_such_layers_stays_float32() -> None:
     network = CASES["affine_alone"].build()
     assert calibrate(network, 2, inputs(network)[0]) == {} == integer_weights(network)
+
+
+def late_spikes() -> nir.NIRGraph:
+    """An integer layer that reads spikes of this step and of the step before."""
+    nodes = {"f0": affine(4, 16), "l0": lif(16), "w": affine(16, 16, seed=3), "l1": lif(16)}
+    nodes["head"] = affine(16, 2, seed=5)
+    edges = [("input", "f0"), ("f0", "l0"), ("l0", "w"), ("w", "l1"), ("l1", "w"), ("l1", "head"), ("head", "output")]
+    return graph(nodes, edges, (4,), (2,))
+
+
+def late_membranes() -> nir.NIRGraph:
+    """The same, but what comes late are membranes, which no integer layer can read, not even at the first step."""
+    network = late_spikes()
+    network.nodes["l1"] = nir.LI(full((16,), 2 * DT), full((16,), 1), full((16,), 0))
+    return network
+
+
+TOPOLOGIES = {name: case.build for name, case in CASES.items()} | {
+    build.__name__: build for build in (late_spikes, late_membranes)
+}
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_int8_steps_and_probe_answer_as_the_int8_model(name: str) -> None:
+    network = TOPOLOGIES[name]()
+    frames = inputs(network, batch=64)
+    ranges = {name: Range(-11.0, 9.0) for name in [*integer_weights(network), *late(network)]}
+    model, probe = (to_onnx(network, STEPS, kind=kind, static=False, int8=ranges) for kind in ("model", "probe"))
+    expected = run(model, input=frames)["step_logits"]
+    np.testing.assert_array_equal(run(probe, input=frames)["step_logits"], expected)
+    step = to_onnx(network, STEPS, kind="step", static=False, int8=ranges)
+    np.testing.assert_array_equal(stepped(step, "input", frames), expected)
+
+
+def late(network: nir.NIRGraph) -> set[str]:
+    """The flat graph's layers with weights that an edge reaches late; asked for, whether they can or not."""
+    return {
+        step.name
+        for step in plan(network).steps
+        if hasattr(step.node, "weight") and any(source.delayed for source in step.sources)
+    }
 
 
 def test_int8_is_deterministic() -> None:

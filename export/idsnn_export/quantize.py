@@ -43,7 +43,7 @@ def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: Export
         shared = {key: options[key] for key in ("mean", "std", "dt", "static")}
         formats: Any = calibrate(graph, timesteps, images, **shared)
     else:
-        formats = integer_weights(graph, source.metadata.dt)
+        formats = integer_weights(graph)
     for kind in INT8 if config.int8 else ("model",):
         model = to_onnx(graph, timesteps, kind=kind, int8=formats, **options)  # type: ignore[arg-type]
         write_bytes(folder / INT8[kind], model.SerializeToString(deterministic=True))

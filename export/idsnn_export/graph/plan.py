@@ -1,16 +1,19 @@
 """What a NIR graph means, as a list of steps to take in order.
 
-One time step of a graph is: every node, in the order of the plan, is given the sum of its sources. Nested graphs are
-flattened first, names joined with `_`. A graph with cycles is read depth-first from its input, in the order of its
-edges: an edge to a node that is still on the path closes a cycle and delivers its source's *previous* output, zeros at
-the first step. A cycle in which nothing keeps a state is refused.
+One time step of a graph is: every node, in the order of the plan, is given the sum of its sources. A graph with cycles
+is read depth-first from its input, in the order of its edges: an edge to a node that is still on the path closes a
+cycle and delivers its source's *previous* output, zeros at the first step. A cycle in which nothing keeps a state is
+refused.
+
+A nested graph is one node of the graph around it. Its nodes are taken over under joined names, and its ports after
+that: they are where a walk enters and leaves, so they stay until every late edge is known.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 import nir
@@ -40,7 +43,7 @@ class Step:
     """One node in its place.
 
     Attributes:
-        name: of the node; nested names are joined with `_`.
+        name: of the node; nested names are joined with `_`, those of inner ports with `/`.
         node: the NIR node; the parameters of neurons, Scale, Threshold and Delay have the full shape.
         sources: the node's input is their sum, in this order. A source may come twice (two paths through a nested
             graph), and none stands for the graph's own input.
@@ -82,49 +85,81 @@ def plan(graph: nir.NIRGraph) -> Plan:
             the one to the other, a cycle without a state, shapes that do not meet.
         UnsupportedError: a node type without a rule.
     """
-    nodes, edges = _flatten(graph)
-    source, sink = _port(nodes, nir.Input, "input"), _port(nodes, nir.Output, "output")
-    _refuse_detours(nodes, edges, source, sink)
-    _refuse_loose_cycles(nodes, edges)
-    delayed = _closing_edges(edges, source)
-    order = _order(edges, delayed, source)
-    steps = _shaped(nodes, edges, delayed, order)
+    source, sink = _port(graph.nodes, nir.Input, "input"), _port(graph.nodes, nir.Output, "output")
+    steps = _without_ports(_with_ports(*_flatten(graph), source, sink), (source, sink))
     return Plan(steps, source, sink, tuple(step.name for step in steps if isinstance(step.node, SPIKING)))
 
 
 def fill_types(graph: nir.NIRGraph) -> None:
-    """Writes the shapes of `plan` into the nodes' types, in place; NIR leaves some open and gets others wrong."""
-    for step in plan(graph).steps:
-        if step.name in graph.nodes:
-            node = graph.nodes[step.name]
-            node.input_type, node.output_type = {"input": np.array(step.in_shape)}, {"output": np.array(step.shape)}
-            if getattr(node, "input_shape", ...) is None:  # of a convolution
-                node.input_shape = step.in_shape[1] if len(step.in_shape) == 2 else step.in_shape[1:]
+    """Writes the shapes of `plan` into the nodes' types, in place and at every level; NIR leaves some open and gets
+    others wrong."""
+    source, sink = _port(graph.nodes, nir.Input, "input"), _port(graph.nodes, nir.Output, "output")
+    nodes, edges = _flatten(graph)
+    for step in _with_ports(nodes, edges, source, sink):
+        node = nodes[step.name]
+        node.input_type, node.output_type = {"input": np.array(step.in_shape)}, {"output": np.array(step.shape)}
+        if getattr(node, "input_shape", ...) is None:  # of a convolution
+            node.input_shape = step.in_shape[1] if len(step.in_shape) == 2 else step.in_shape[1:]
+
+
+def _with_ports(nodes: Nodes, edges: Sequence[Edge], source: str, sink: str) -> tuple[Step, ...]:
+    """The steps of a flattened graph, with those of inner ports."""
+    _refuse_detours(nodes, edges, source, sink)
+    _refuse_loose_cycles(nodes, edges)
+    delayed = _closing_edges(edges, source)
+    return _shaped(nodes, edges, delayed, _order(edges, delayed, source))
+
+
+def _without_ports(steps: Sequence[Step], outer: Sequence[str]) -> tuple[Step, ...]:
+    """The steps with inner ports taken out: whoever reads a port is given what the port is given, late if either is.
+
+    A port that adds several sources for several readers stays, as the sum that it is, or paths would multiply; and so
+    does one that is late on both sides, which is two steps.
+    """
+    sources = {step.name: step.sources for step in steps}
+    readers: dict[str, list[str]] = {name: [] for name in sources}
+    for name, given in sources.items():
+        for each in given:
+            readers[each.name].append(name)
+    for step in steps:
+        if not isinstance(step.node, (nir.Input, nir.Output)) or step.name in outer:
+            continue
+        port, given, reading = step.name, sources[step.name], readers[step.name]
+        twice = any(each.delayed for each in given) and Incoming(port, True) in (s for r in reading for s in sources[r])
+        if twice or (len(given) > 1 and len(reading) > 1):
+            continue
+        for reader in dict.fromkeys(reading):
+            sources[reader] = tuple(each for read in sources[reader] for each in _through(read, port, given))
+        for each in given:
+            readers[each.name] = [reader for reader in readers[each.name] if reader != port] + reading
+        del sources[port]
+    return tuple(replace(step, sources=sources[step.name]) for step in steps if step.name in sources)
+
+
+def _through(read: Incoming, port: str, given: Sequence[Incoming]) -> Sequence[Incoming]:
+    """What a reader is given instead of a port's output."""
+    return [Incoming(each.name, each.delayed or read.delayed) for each in given] if read.name == port else [read]
 
 
 def _flatten(graph: nir.NIRGraph) -> tuple[Nodes, list[Edge]]:
-    """All nodes under joined names, and the edges between them; inner ports are spliced out."""
+    """All nodes under joined names, and the edges between them; those of a nested graph are edges of its ports."""
     edges = _checked_edges(graph)
     nodes: Nodes = {}
+    enter: dict[str, str] = {}
+    leave: dict[str, str] = {}
+    within: list[Edge] = []
     for name, node in graph.nodes.items():
         if not isinstance(node, nir.NIRGraph):
             _add(nodes, name, node)
             continue
+        ports = _port(node.nodes, nir.Input, f"{name}: input"), _port(node.nodes, nir.Output, f"{name}: output")
         inner_nodes, inner_edges = _flatten(node)
-        ports = {_port(inner_nodes, nir.Input, f"{name}: input"), _port(inner_nodes, nir.Output, f"{name}: output")}
-        enter, leave = (f"{name}/{port}" for port in (_port(inner_nodes, nir.Input), _port(inner_nodes, nir.Output)))
+        joined = {inner: f"{name}/{inner}" if inner in ports else f"{name}_{inner}" for inner in inner_nodes}
         for inner, child in inner_nodes.items():
-            if inner not in ports:
-                _add(nodes, f"{name}_{inner}", child)
-
-        def joined(inner: str, name: str = name, ports: set[str] = ports) -> str:
-            return f"{name}/{inner}" if inner in ports else f"{name}_{inner}"
-
-        edges = [(leave if a == name else a, enter if b == name else b) for a, b in edges]
-        edges += [(joined(a), joined(b)) for a, b in inner_edges]
-        for port in (enter, leave):
-            edges = _spliced(edges, port)
-    return nodes, edges
+            _add(nodes, joined[inner], child)
+        enter[name], leave[name] = (joined[port] for port in ports)
+        within += [(joined[a], joined[b]) for a, b in inner_edges]
+    return nodes, [(leave.get(a, a), enter.get(b, b)) for a, b in edges] + within
 
 
 def _checked_edges(graph: nir.NIRGraph) -> list[Edge]:
@@ -157,15 +192,6 @@ def _port(nodes: Nodes, kind: type[nir.NIRNode], what: str = "port") -> str:
             f"{what}: {len(found)} {kind.__name__} nodes ({', '.join(found)}); only one is supported"
         )
     return found[0]
-
-
-def _spliced(edges: Sequence[Edge], port: str) -> list[Edge]:
-    """The edges with `port` taken out: every way in continues along every way out, in place."""
-    if (port, port) in edges:
-        raise GraphError(f"{port}: a cycle without a neuron")
-    onward = [b for a, b in edges if a == port]
-    through = [[(a, b)] if b != port else [(a, after) for after in onward] for a, b in edges if a != port]
-    return [edge for group in through for edge in group]
 
 
 def _refuse_detours(nodes: Nodes, edges: Sequence[Edge], source: str, sink: str) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from ..graph.plan import plan
 from .compiler import to_onnx
 from .emitter import Array
-from .int8 import Range
+from .int8 import Range, integer_layers
 
 CUTS = (0.0, 1e-4, 1e-3, 3e-3, 1e-2)  # shares of the currents cut off at either end
 BATCH = 16  # images run at once; their currents at every step are in memory together
@@ -58,9 +59,9 @@ def calibrate(
     return {name.removeprefix(PREFIX): best_range(np.concatenate(values)) for name, values in seen.items()}
 
 
-def integer_weights(graph: nir.NIRGraph, dt: float | None = None) -> dict[str, None]:
+def integer_weights(graph: nir.NIRGraph) -> dict[str, None]:
     """The same layers, with nothing but their weights as int8; also for `to_onnx(int8=...)`."""
-    return dict.fromkeys(name.removeprefix(PREFIX) for name in _currents(to_onnx(graph, 1, kind="currents", dt=dt)))
+    return dict.fromkeys(step.name for step in integer_layers(plan(graph)))
 
 
 def best_range(currents: Array) -> Range:

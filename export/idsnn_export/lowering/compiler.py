@@ -17,7 +17,7 @@ from ..graph.plan import Plan
 from ..graph.plan import plan as plan_of
 from ..graph.timing import resolve_dt
 from .emitter import Dim, Emitter, Value
-from .int8 import Range
+from .int8 import Range, whole_inputs
 from .probe import currents, probe, traces
 from .table import LOWERINGS
 from .time_layout import Signal
@@ -102,8 +102,7 @@ def to_onnx(
     )
     if (job.mean is None) != (job.std is None):
         raise ValueError("mean and std belong together")
-    _check_formats(plan, int8 or {})
-    e = Emitter(job.dt, _reserved(plan), int8)
+    e = Emitter(job.dt, _reserved(plan), _formats(plan, int8 or {}))
     KINDS[kind](e, job)
     known = read_metadata(graph)
     labels = labels if labels is not None else known.labels if known else None
@@ -201,11 +200,14 @@ def _per_channel(what: str, values: Sequence[float] | None, plan: Plan) -> tuple
     return tuple(float(value) for value in values)
 
 
-def _check_formats(plan: Plan, formats: Mapping[str, Range | None]) -> None:
+def _formats(plan: Plan, formats: Mapping[str, Range | None]) -> dict[str, Range | None]:
+    """What was asked for, checked; a layer that is given more than small whole numbers computes in float32."""
     synaptic = {step.name for step in plan.steps if is_synaptic(step)}
     for name in formats:
         if name not in synaptic:
             raise ValueError(f"int8 names {name!r}, which is no layer with weights; there are {sorted(synaptic)}")
+    whole = whole_inputs(plan)
+    return {name: reach if name in whole else None for name, reach in formats.items()}
 
 
 def _reserved(plan: Plan) -> list[str]:

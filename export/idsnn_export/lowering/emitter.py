@@ -24,17 +24,10 @@ Dim = int | str
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the graph, batch first.
-
-    Attributes:
-        name: of the tensor.
-        dtype: ONNX element type, FLOAT or BOOL.
-        peak: its elements are whole numbers in 0..peak (1: spikes); None where they are not.
-    """
+    """A tensor of the graph, batch first: its name, and its ONNX element type (FLOAT, BOOL or UINT8)."""
 
     name: str
     dtype: int = FLOAT
-    peak: int | None = None
 
 
 class Emitter:
@@ -103,8 +96,7 @@ class Emitter:
         total = self.float(values[0])
         for value in values[1:]:
             total = self.op("Add", [total, self.float(value)], name)
-        peaks = [value.peak for value in values]
-        return Value(total, FLOAT, None if None in peaks else sum(peak for peak in peaks if peak is not None))
+        return Value(total)
 
     def zeros(self, like: str, name: str) -> str:
         """float32 zeros of the shape of a tensor."""

@@ -18,6 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..graph.layers import is_synaptic
+from ..graph.peaks import peaks
+from ..graph.plan import Plan, Step
 from .emitter import UINT8, Array, Emitter, Value
 
 PEAK = 127  # the largest input that cannot saturate: 2 * 127 * 127 < 2**15
@@ -52,6 +55,33 @@ class Weights(NamedTuple):
 
     values: NDArray[np.int8]
     scale: NDArray[np.float32]
+
+
+def whole_inputs(plan: Plan) -> set[str]:
+    """The layers with weights that are given spikes or sums of few, whole numbers up to `PEAK`."""
+    given = peaks(plan)
+    found = set()
+    for step in plan.steps:
+        peak = given[step.name]
+        if is_synaptic(step) and peak is not None and peak <= PEAK:
+            found.add(step.name)
+    return found
+
+
+def integer_layers(plan: Plan) -> list[Step]:
+    """The layers that can compute in integers: they are given whole numbers, and neurons hear them."""
+    heads, whole = _heads(plan), whole_inputs(plan)
+    return [step for step in plan.steps if step.name in whole - heads]
+
+
+def _heads(plan: Plan) -> set[str]:
+    """Every node between the last spikes and the output: what makes the logits."""
+    found, stack = {plan.output}, [plan.output]
+    while stack:
+        new = [s.name for s in plan[stack.pop()].sources if s.name not in found and s.name not in plan.neurons]
+        found.update(new)
+        stack.extend(new)
+    return found
 
 
 def quantize_weights(w: Array) -> Weights:

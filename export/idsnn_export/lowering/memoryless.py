@@ -10,7 +10,7 @@ import numpy as np
 from ..graph.plan import Step
 from ..graph.shapes import Window, conv_window, pool_window
 from . import int8
-from .emitter import Array, Emitter, Value
+from .emitter import UINT8, Array, Emitter, Value
 from .neurons import Emitted, StateTensors, collapse
 
 Memoryless = Callable[[Emitter, Step, Value], Value]
@@ -29,9 +29,9 @@ def port(e: Emitter, step: Step, x: Value) -> Value:
 def dense(e: Emitter, step: Step, x: Value) -> Value:
     """W x + b; Linear has no b."""
     w, b = np.asarray(step.node.weight, np.float32), _bias(step)
-    reach = _int8_range(e, step, x)
+    reach = e.formats.get(step.name)
     if reach is not None:  # a convolution of one pixel: QLinearConv takes a bias, QLinearMatMul does not
-        pixel = Value(e.op("Unsqueeze", [e.float(x), e.axes(2, 3)], f"{step.name}.pixel"), peak=x.peak)
+        pixel = Value(e.op("Unsqueeze", [e.cast(x, UINT8), e.axes(2, 3)], f"{step.name}.pixel"), UINT8)
         y = int8.convolution(e, step.name, pixel, w[:, :, None, None], b, reach)
         return Value(e.op("Squeeze", [y, e.axes(2, 3)], step.name))
     inputs = [e.float(x), _weight(e, step, w)]
@@ -43,7 +43,7 @@ def convolution(e: Emitter, step: Step, x: Value) -> Value:
     """One or two spatial axes, with groups, stride, dilation, and zeros on either side."""
     w, b = np.asarray(step.node.weight, np.float32), _bias(step)
     attributes = {**_window(conv_window(step.node)), "group": int(step.node.groups)}
-    reach = _int8_range(e, step, x)
+    reach = e.formats.get(step.name)
     if reach is not None:
         return Value(int8.convolution(e, step.name, x, w, b, reach, **attributes))
     inputs = [e.float(x), _weight(e, step, w), e.constant(f"{step.name}.bias", b)]
@@ -68,12 +68,12 @@ def sum_pool(e: Emitter, step: Step, x: Value) -> Value:
     window, channels = pool_window(step.node), step.in_shape[0]
     ones = e.constant(f"{step.name}.ones", np.ones((channels, 1, *window.kernel), np.float32))
     y = e.op("Conv", [e.float(x), ones], step.name, group=channels, **_window(window))
-    return Value(y, peak=None if x.peak is None else x.peak * int(np.prod(window.kernel)))
+    return Value(y)
 
 
 def flatten(e: Emitter, step: Step, x: Value) -> Value:
     """A view of another shape; spikes stay spikes."""
-    return Value(e.op("Reshape", [x.name, e.axes(-1, *step.shape)], step.name), x.dtype, x.peak)
+    return Value(e.op("Reshape", [x.name, e.axes(-1, *step.shape)], step.name), x.dtype)
 
 
 def _window(window: Window) -> dict[str, Any]:
@@ -94,8 +94,3 @@ def _weight(e: Emitter, step: Step, w: Array) -> str:
     if step.name in e.formats:
         return int8.stored_weight(e, step.name, w)
     return e.constant(f"{step.name}.weight", w)
-
-
-def _int8_range(e: Emitter, step: Step, x: Value) -> int8.Range | None:
-    reach: int8.Range | None = e.formats.get(step.name)
-    return reach if x.peak is not None and x.peak <= int8.PEAK else None

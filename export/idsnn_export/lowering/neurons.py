@@ -136,7 +136,7 @@ def _fire(e: Emitter, step: Step, v: str, theta: Array, v_reset: Array) -> tuple
 
 def _greater(e: Emitter, step: Step, v: str, theta: Array) -> Value:
     s = e.op("Greater", [v, _constant(e, step, "theta", theta)], step.name)
-    return Value(s, BOOL, peak=1)
+    return Value(s, BOOL)
 
 
 def _scaled(e: Emitter, step: Step, x: str, what: str, factor: Any) -> str:

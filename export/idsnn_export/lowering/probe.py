@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph.layers import is_synaptic, raster_indices, zero_weights
+from ..graph.peaks import peaks
 from ..graph.plan import Plan, Step
 from .emitter import BOOL, Dim, Emitter, Value
-from .int8 import PEAK
+from .int8 import integer_layers
 from .time_layout import Signal
 from .unroll import Unrolled
 
@@ -23,10 +24,10 @@ SAMPLES = 64  # currents kept per layer, image and step
 
 def probe(e: Emitter, plan: Plan, done: Unrolled, batch: Dim) -> None:
     """Adds the outputs `sum.*`, `nnz.*`, `spikes.*` and `raster.*`."""
-    counts = _Counts(e)
+    counts, given = _Counts(e), peaks(plan)
     for step in plan.steps:
         if is_synaptic(step):
-            counts.input_of(step, done.inputs[step.name], batch)
+            counts.input_of(step, done.inputs[step.name], batch, binary=given[step.name] == 1)
     for name in plan.neurons:
         counts.spikes_of(plan[name], done.outputs[name], batch)
 
@@ -45,25 +46,11 @@ def currents(e: Emitter, plan: Plan, done: Unrolled) -> None:
     Candidates for int8: the input is spikes (or sums of few) and a neuron follows. The classifier head stays float32:
     its error would go straight into the logits, where a neuron's threshold absorbs most of it.
     """
-    heads = _heads(plan)
-    for step in plan.steps:
-        peak = done.inputs[step.name].peak if is_synaptic(step) else None
-        if peak is None or peak > PEAK or step.name in heads:
-            continue
+    for step in integer_layers(plan):
         flat = e.op("Reshape", [e.float(done.outputs[step.name].folded), e.axes(-1)], f"{step.name}.flat")
         stride = int(np.prod(step.shape)) // SAMPLES | 1  # odd: every row, column and channel gets its turn
         ends = [e.axes(0), e.axes(2**62), e.axes(0), e.axes(stride)]
         e.output("Slice", [flat, *ends], f"current.{step.name}", ("samples",))
-
-
-def _heads(plan: Plan) -> set[str]:
-    """Every node between the last spikes and the output: what makes the logits."""
-    found, stack = {plan.output}, [plan.output]
-    while stack:
-        new = [s.name for s in plan[stack.pop()].sources if s.name not in found and s.name not in plan.neurons]
-        found.update(new)
-        stack.extend(new)
-    return found
 
 
 class _Counts:
@@ -74,13 +61,13 @@ class _Counts:
         self._ones: dict[str, Value] = {}
         self._maps: dict[tuple[str, int], str] = {}
 
-    def input_of(self, step: Step, x: Signal, batch: Dim) -> None:
-        """sum.NAME and, where the input is not binary, nnz.NAME."""
+    def input_of(self, step: Step, x: Signal, batch: Dim, binary: bool) -> None:
+        """sum.NAME and, where the input is not 0 or 1, nnz.NAME."""
         by_channel = zero_weights(step) > 0
         shape = step.in_shape if by_channel else step.in_shape[1:]
         value = x.folded if x.still is None else x.still
         counted = {f"sum.{step.name}": value}
-        if value.peak != 1:
+        if not binary:
             counted[f"nnz.{step.name}"] = self._nonzero(value)
         for name, each in counted.items():
             each_map = self._e.float(each) if by_channel else self._over_channels(each)
@@ -123,5 +110,5 @@ class _Counts:
 
     def _nonzero(self, value: Value) -> Value:
         if value.name not in self._ones:
-            self._ones[value.name] = Value(self._e.op("Cast", [value.name], f"{value.name}.nonzero", to=BOOL), BOOL, 1)
+            self._ones[value.name] = Value(self._e.op("Cast", [value.name], f"{value.name}.nonzero", to=BOOL), BOOL)
         return self._ones[value.name]

@@ -45,12 +45,6 @@ class Signal:
             self._folded = self._concatenated()
         return self._folded
 
-    @property
-    def peak(self) -> int | None:
-        """Of all steps; see `Value`."""
-        peaks = [self.at(t).peak for t in range(self.timesteps)] if self._folded is None else [self._folded.peak]
-        return None if None in peaks else max(peak for peak in peaks if peak is not None)
-
     def map(self, function: Callable[[Value], Value], name: str) -> Signal:
         """A function without memory of this signal, computed once."""
         if self.still is not None:
@@ -63,7 +57,7 @@ class Signal:
             return [self._folded]
         names = [f"{self.name}.t{t}" for t in range(self.timesteps)]
         parts = self._e.ops("Split", [self._e.float(self._folded)], names, axis=0)
-        return [Value(part, peak=self._folded.peak) for part in parts]
+        return [Value(part) for part in parts]
 
     def _concatenated(self) -> Value:
         values = [self.at(t) for t in range(self.timesteps)]
@@ -72,7 +66,7 @@ class Signal:
         # On a cycle the first step may lack a summand: spikes at first, sums of spikes later.
         dtype = values[0].dtype if len({value.dtype for value in values}) == 1 else FLOAT
         folded = self._e.ops("Concat", [self._e.cast(value, dtype) for value in values], [self.name], axis=0)[0]
-        return Value(folded, dtype, self.peak)
+        return Value(folded, dtype)
 
 
 def total(e: Emitter, signals: Sequence[Signal], name: str) -> Signal:

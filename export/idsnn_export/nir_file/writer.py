@@ -36,15 +36,21 @@ def write_nir(path: str | Path, graph: nir.NIRGraph) -> None:
 
 def nir_bytes(graph: nir.NIRGraph) -> bytes:
     """The file that `write_nir` writes."""
-    graph = nir.NIRGraph(
-        {k: copy.copy(n) for k, n in graph.nodes.items()}, graph.edges, graph.metadata, type_check=False
-    )
+    graph = _copied(graph)
     fill_types(graph)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=("v110", "v110")) as file:  # compact indexes; read by HDF5 1.10 and later
         file.create_dataset("version", data=nir.version, dtype=h5py.string_dtype(), track_times=False)
         _write(file.create_group("node"), graph.to_dict())
     return buffer.getvalue()
+
+
+def _copied(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """The graph with nodes of its own at every level; their arrays are shared."""
+    nodes = {
+        name: _copied(node) if isinstance(node, nir.NIRGraph) else copy.copy(node) for name, node in graph.nodes.items()
+    }
+    return nir.NIRGraph(nodes, graph.edges, graph.metadata, type_check=False)
 
 
 def _write(group: h5py.Group, fields: dict[str, Any]) -> None:
