@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -309,10 +311,21 @@ def test_a_label_cannot_write_to_the_terminal(
 def test_a_measurement_holds_together(folder: Path, variant: str) -> None:
     row = bench.measure(folder, bench.Settings(variant, "basic", batch=11, threads=1, seconds=0.01, warmup=1))
     assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
-    assert row["calls"] >= bench.MIN_CALLS
+    assert row["calls"] >= 10
     assert row["images_per_second"] > 0
     assert row["peak_memory_mib"] > 10
     assert (row["variant"], row["batch"]) == (variant, 11)
+
+
+def test_percentiles_and_rates_are_those_of_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    lasting = [0.25, *(ms / 1000 for ms in range(101, 0, -1))]  # loading, then calls of 101, 100, ... 1 ms: 5.151 s
+    ticks = itertools.chain.from_iterable((0.0, seconds) for seconds in lasting)
+    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    row = bench.measure(STATIC, bench.Settings("fp32", "basic", batch=3, threads=1, seconds=5.1505, warmup=1))
+    assert row["calls"] == 101
+    assert row["load_ms"] == 250
+    assert [row[key] for key in ("p50_ms", "p90_ms", "p99_ms")] == pytest.approx([51, 91, 100])
+    assert row["images_per_second"] == pytest.approx(3 * 101 / 5.151)
 
 
 def test_bench_measures_every_variant_in_processes_of_their_own(capsys: pytest.CaptureFixture[str], copy: Path) -> None:

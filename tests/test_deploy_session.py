@@ -184,6 +184,13 @@ def test_anytime_over_frames() -> None:
     assert [session.run_until(x[:, i : i + 1], 0.3).steps for i in range(6)] == expected.tolist()
 
 
+def test_a_margin_that_is_just_reached_stops(session: Session) -> None:
+    grey = np.full((1, 6, 5), 0.25, dtype=np.float32)  # the mean: no current, no spike, and p1 - p2 is 0 throughout
+    assert session.run_until(grey, 0.0).steps == 1
+    assert exit_steps(session.step_logits(grey), 0.0) == 1
+    assert session.run_until(grey, 1e-9).steps == 4
+
+
 def test_the_margin_comes_from_the_manifest(session: Session, copy: Path) -> None:
     assert session.margin() == 0.5
     image = tiny.images(1)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from eval_bundles import tape_bundle
 
 from idsnn_deploy.errors import UsageError
+from idsnn_deploy.manifest import read_bundle
+from idsnn_evaluation.cost import measure
 from idsnn_evaluation.cost.energy import bit_matched, compare, estimate
 from idsnn_evaluation.cost.platforms import constants, platforms, read_platforms
 from idsnn_evaluation.cost.powercap import Reading, joules, read_counters
@@ -158,3 +164,26 @@ def test_without_a_counter_there_is_no_energy(tmp_path: Path) -> None:
     (tmp_path / "intel-rapl:0").mkdir()
     assert read_counters(tmp_path) == {}
     assert joules({}, {"intel-rapl:0": Reading(1, 2)}) is None
+
+
+def test_latency_and_energy_are_per_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = {"step_logits": np.zeros((2, 40, 3))}
+    bundle = read_bundle(tape_bundle(tmp_path / "four", [], logits, batch=4))
+    clock = itertools.count()  # every look at the clock comes 8 ms after the last: so long is a call, looks included
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: 0.008 * next(clock)))
+    energy = iter([{"package": Reading(0, 10**9)}, {"package": Reading(6_000_000, 10**9)}])
+    monkeypatch.setattr(measure, "read_counters", lambda: next(energy))
+    found = measure.measure(bundle)
+    assert found["batch"] == 4
+    assert found["latency_ms"] == pytest.approx({"p50": 2.0, "p90": 2.0})
+    assert found["energy_mj"] == pytest.approx(6000 / (4 * found["runs"]))
+
+
+def test_percentiles_of_latency_are_those_of_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = read_bundle(tape_bundle(tmp_path / "one", [], {"step_logits": np.zeros((2, 40, 3))}))
+    calls = itertools.chain.from_iterable((0.0, ms / 1000) for ms in range(20, 0, -1))
+    ticks = itertools.chain([0.0], calls, [2.5])  # the start, 20 calls, and the time is up
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    found = measure.measure(bundle)
+    assert (found["batch"], found["runs"]) == (1, 20)
+    assert found["latency_ms"] == pytest.approx({"p50": 10.5, "p90": 18.1})

@@ -10,7 +10,7 @@ import pytest
 from graphs import CASES, DT, STEPS, affine, chain, conv, full, graph, inputs, lif
 
 from idsnn_deploy.errors import GraphError
-from idsnn_export.graph.layers import layer_table
+from idsnn_export.graph.layers import ENTRIES, POOLS, layer_table
 from idsnn_export.graph.plan import plan
 from idsnn_export.reference.equations import CELLS
 from idsnn_export.reference.interpreter import interpret
@@ -80,6 +80,23 @@ def test_pools_before_a_neuron_are_its_own() -> None:
     pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
     table = entries(chain((2, 4, 4), (3, 2, 2), conv((2, 4, 4), 3), pool, lif(3, 2, 2)))
     assert [each["name"] for each in table["n2"]["pools"]] == ["n1"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(nir.AvgPool2d, "avg"), (nir.SumPool2d, "sum")])
+def test_every_pool_is_said_with_its_kind(kind: type[nir.NIRNode], name: str) -> None:
+    pool = kind(np.array([2, 2]), np.array([1, 2]), np.array([0, 1]))
+    table = entries(chain((2, 4, 4), (3, 3, 3), conv((2, 4, 4), 3), pool, lif(3, 3, 3)))
+    assert table["n2"]["pools"] == [
+        {
+            "name": "n1",
+            "kind": name,
+            "kernel": [2, 2],
+            "stride": [1, 2],
+            "padding": [[0, 0], [1, 1]],
+            "in_shape": [3, 4, 4],
+            "out_shape": [3, 3, 3],
+        }
+    ]
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -159,8 +176,11 @@ def test_dt_is_the_arguments_before_the_graphs() -> None:
 
 
 def test_every_node_type_is_an_entry_or_looked_through() -> None:
-    shown = {kind for case in CASES.values() for kind in case.shows}
-    assert set(CELLS) <= shown
+    layers = {nir.Affine, nir.Linear, nir.Conv1d, nir.Conv2d, nir.Threshold, nir.IF, nir.LIF, nir.CubaLIF}
+    pools = {nir.AvgPool2d, nir.SumPool2d}
+    looked_through = {nir.Input, nir.Output, nir.Scale, nir.Flatten, nir.Delay, nir.I, nir.LI, nir.CubaLI}
+    assert (set(ENTRIES), set(POOLS)) == (layers, pools)
+    assert set(CELLS) == layers | pools | looked_through
 
 
 def test_a_broken_graph_is_refused() -> None:

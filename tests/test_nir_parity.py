@@ -13,7 +13,7 @@ from graphs import CASES, STEPS, chain, full, inputs, lif
 
 from idsnn_deploy.errors import ParityError
 from idsnn_export.gates.diff import diff
-from idsnn_export.gates.parity import EXCUSED, combined, divergences, exact_gate, float_gate
+from idsnn_export.gates.parity import combined, divergences, exact_gate, float_gate
 from idsnn_export.graph.equality import differences
 from idsnn_export.reference.interpreter import Trace, interpret, trace
 
@@ -75,9 +75,10 @@ def test_numbers_that_are_none_pass_no_gate(bad: float) -> None:
         float_gate(found, "onnx", outputs.mean(0), found.spikes)
 
 
-def test_a_flip_on_the_threshold_is_excused_and_its_sample_is_set_aside() -> None:
+@pytest.mark.parametrize("distance", [0.0, 0.99e-5, -0.99e-5])
+def test_a_flip_on_the_threshold_is_excused_and_its_sample_is_set_aside(distance: float) -> None:
     place = (3, 1, 2, 0, 1)
-    found = at_distance(reference(), "lif2", place, 0.9 * EXCUSED)
+    found = at_distance(reference(), "lif2", place, distance)
     other = flipped(found, "lif2", 3, 1, place[2:])
     logits = found.logits.copy()
     logits[1] += 5
@@ -86,9 +87,10 @@ def test_a_flip_on_the_threshold_is_excused_and_its_sample_is_set_aside() -> Non
     assert figures["largest_difference"] == 0
 
 
-def test_a_flip_away_from_the_threshold_fails() -> None:
+@pytest.mark.parametrize("distance", [1.01e-5, -1.01e-5, 0.3])
+def test_a_flip_away_from_the_threshold_fails(distance: float) -> None:
     place = (3, 1, 2, 0, 1)
-    found = at_distance(reference(), "lif2", place, -3 * EXCUSED)
+    found = at_distance(reference(), "lif2", place, distance)
     with pytest.raises(ParityError, match=r"onnx: first difference at lif2, step 3.*not rounding"):
         float_gate(found, "onnx", found.logits, flipped(found, "lif2", 3, 1, place[2:]).spikes)
 
@@ -117,18 +119,42 @@ def test_of_two_neurons_that_flip_at_once_the_farther_one_decides() -> None:
         float_gate(both, "onnx", both.logits, other.spikes)
 
 
-def test_a_large_threshold_widens_what_is_excused() -> None:
-    graph = chain((2,), (2,), lif(2, threshold=8.0))
-    found = at_distance(trace(graph, np.ones((1, 2)), 1), "n0", (0, 0, 1), 5 * EXCUSED)
-    other = flipped(found, "n0", 0, 0, (1,))
-    assert float_gate(found, "onnx", found.logits, other.spikes)["flipped_samples"] == 1
+@pytest.mark.parametrize("threshold", [8.0, -8.0])
+def test_a_large_threshold_widens_what_is_excused(threshold: float) -> None:
+    graph = chain((2,), (2,), lif(2, threshold=threshold))
+    run = trace(graph, np.ones((1, 2)), 1)
+    near, far = (at_distance(run, "n0", (0, 0, 1), distance) for distance in (7.9e-5, 8.1e-5))
+    other = flipped(run, "n0", 0, 0, (1,))
+    assert float_gate(near, "onnx", near.logits, other.spikes)["flipped_samples"] == 1
+    with pytest.raises(ParityError, match="not rounding"):
+        float_gate(far, "onnx", far.logits, other.spikes)
 
 
-def test_logits_and_classes_of_samples_without_a_flip_must_agree() -> None:
-    found = reference()
-    float_gate(found, "onnx", found.logits + 5e-5, found.spikes)
-    with pytest.raises(ParityError, match="though every spike agrees"):
-        float_gate(found, "onnx", found.logits + 1e-2, found.spikes)
+def answers(*logits: float) -> Trace:
+    """One step of one sample, in a network without neurons."""
+    return Trace(np.array([[logits]]), {}, {}, {})
+
+
+@pytest.mark.parametrize(("largest", "unit"), [(0.5, 1.0), (1.0, 1.0), (4.0, 4.0), (-4.0, 4.0)])
+def test_outputs_may_differ_so_far_and_no_farther(largest: float, unit: float) -> None:
+    found = answers(0.25, largest)
+
+    def moved(by: float) -> Trace:
+        return answers(0.25 - by, largest)
+
+    float_gate(found, "onnx", moved(0.99e-4 * unit).logits, {})
+    with pytest.raises(ParityError, match=r"onnx: outputs differ by .* though every spike agrees"):
+        float_gate(found, "onnx", moved(1.01e-4 * unit).logits, {})
+    exact_gate(found, {"torch": moved(0.99e-9 * unit)})
+    with pytest.raises(ParityError, match=r"torch: outputs differ by .* though every spike agrees"):
+        exact_gate(found, {"torch": moved(1.01e-9 * unit)})
+    assert diff(("a", "b"), found, moved(0.99e-4)).agree
+    assert not diff(("a", "b"), found, moved(1.01e-4)).agree
+
+
+def test_another_class_is_another_answer() -> None:
+    with pytest.raises(ParityError):
+        float_gate(answers(0.5, 0.4997), "onnx", answers(0.5, 0.5001).logits, {})
 
 
 @pytest.mark.parametrize("change", [lambda s: s.pop("lif2"), lambda s: s.update(lif2=s["lif2"][:-1])])

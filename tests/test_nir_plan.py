@@ -11,7 +11,7 @@ import pytest
 from graphs import CASES, DT, affine, chain, conv, full, graph, lif
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
-from idsnn_export.graph.plan import STATEFUL, fill_types, plan
+from idsnn_export.graph.plan import fill_types, plan
 from idsnn_export.graph.shapes import SHAPES, conv_window
 
 
@@ -158,5 +158,50 @@ def test_a_long_chain_does_not_exhaust_the_stack() -> None:
     assert len(plan(chain((2,), (2,), *(affine(2, 2) for _ in range(3000)))).steps) == 3002
 
 
-def test_every_stateful_type_is_a_supported_one() -> None:
-    assert set(STATEFUL) < set(SHAPES)
+REMEMBERS = {
+    nir.I: "integrator",
+    nir.LI: "leaky_integrator",
+    nir.IF: "integrate_and_fire",
+    nir.LIF: "leaky_integrate_and_fire",
+    nir.CubaLI: "current_based_integrator",
+    nir.CubaLIF: "current_based_lif",
+    nir.Delay: "delay_alone",
+}
+FORGETS = {
+    nir.Affine: "affine_alone",
+    nir.Linear: "linear_alone",
+    nir.Scale: "scale_alone",
+    nir.Threshold: "threshold_alone",
+    nir.Flatten: "flatten_middle",
+    nir.Conv1d: "conv1d",
+    nir.Conv2d: "conv2d",
+    nir.SumPool2d: "sumpool2d",
+    nir.AvgPool2d: "avgpool2d",
+}
+
+
+def _ring(name: str) -> nir.NIRGraph:
+    """The one node of a case with an edge back to itself."""
+    return _with(lambda g: g.edges.append(("n0", "n0")), name)
+
+
+@pytest.mark.parametrize("name", REMEMBERS.values(), ids=[kind.__name__ for kind in REMEMBERS])
+def test_what_remembers_the_step_before_may_hear_itself(name: str) -> None:
+    step = plan(_ring(name))["n0"]
+    assert [(source.name, source.delayed) for source in step.sources] == [("input", False), ("n0", True)]
+
+
+@pytest.mark.parametrize("name", FORGETS.values(), ids=[kind.__name__ for kind in FORGETS])
+def test_what_remembers_nothing_may_not_hear_itself(name: str) -> None:
+    with pytest.raises(GraphError, match="nothing in it remembers the step before"):
+        plan(_ring(name))
+
+
+def test_every_type_remembers_or_forgets() -> None:
+    assert set(REMEMBERS) | set(FORGETS) | {nir.Input, nir.Output} == set(SHAPES)
+
+
+def test_the_neurons_are_the_nodes_that_give_0_or_1() -> None:
+    shown = {case: plan(CASES[case].build()).neurons for case in (*REMEMBERS.values(), *FORGETS.values())}
+    spiking = {"integrate_and_fire", "leaky_integrate_and_fire", "current_based_lif", "threshold_alone"}
+    assert {case for case, neurons in shown.items() if neurons} == spiking

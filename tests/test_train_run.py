@@ -101,6 +101,23 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(tiny: Pat
     assert not equal(tiny, tmp_path / "other")
 
 
+def test_teacher_and_student_draw_their_starts_from_seeds_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[torch.Tensor] = []
+
+    def stopped(_: fit.Fitter, network: torch.nn.Module, *more: object) -> None:
+        starts.append(next(network.parameters()).detach().clone())
+        if len(starts) == 2:
+            raise RunError("both have started")
+
+    monkeypatch.setattr(fit.Fitter, "fit", stopped)
+    assert main([*TINY, "--arm", "kd", "--seed", "6", "--out", str(tmp_path / "run")]) != 0
+    for start, seed, build in zip(starts, (6, 7), (idsnn.ResNet, idsnn.SpikingResNet), strict=True):
+        torch.manual_seed(seed)
+        torch.testing.assert_close(start, next(build(18, 10, width=2, in_channels=1).parameters()).detach())
+
+
 @pytest.mark.parametrize("arm", ["baseline", "init", "kd"])
 def test_the_arms_share_a_teacher(arm: str, tiny: Path, tmp_path: Path) -> None:
     assert main([*TINY, "--arm", arm, "--epochs", "1", "--teacher", str(tiny), "--out", str(tmp_path / arm)]) == 0
