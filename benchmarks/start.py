@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from idsnn import SpikingResNet, initialize_from, load_run
-from idsnn.checkpoint import build_student
 from idsnn.config import TrainConfig, read_config
 from idsnn.data import load_data
+from idsnn.networks.table import build_student
 from idsnn.neuron import LIF, lif_step
 
 

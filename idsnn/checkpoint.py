@@ -26,15 +26,12 @@ from torch import Tensor, nn
 from idsnn_deploy.errors import RunError
 from idsnn_deploy.files import read_bytes, write_bytes, write_json
 
-from .networks.resnet import ResNet, SpikingResNet
+from .networks.table import build_student, build_teacher
 
 CONFIG, SUMMARY, LAST = "config.json", "summary.json", "last.ckpt"
 STUDENT, TEACHER, PRETRAINED = "student.safetensors", "teacher.safetensors", "model.safetensors"
 BEST = "best.safetensors"
 _JSON_LIMIT, _WEIGHTS_LIMIT = 1 << 24, 1 << 33
-_STUDENT_KEYS = (
-    "depth", "width", "timesteps", "residual", "stem", "beta", "threshold", "learn_beta", "learn_threshold",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,31 +39,18 @@ class Run:
     """A training's outcome.
 
     Attributes:
-        student: the spiking network, in eval mode, on the CPU.
+        student: the spiking network (a `networks.protocol.SpikingNetwork`), in eval mode, on the CPU.
         teacher: the ordinary network, likewise, where the run has one.
         config: config.json: every setting, and `mean`, `std`, `labels`, `input_shape` [C, H, W] of the images.
         summary: summary.json; empty while the run is not finished.
         path: the folder.
     """
 
-    student: SpikingResNet
-    teacher: ResNet | None
+    student: nn.Module
+    teacher: nn.Module | None
     config: dict[str, Any]
     summary: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
-
-
-def build_student(config: Mapping[str, Any]) -> SpikingResNet:
-    """A fresh student of a resolved config (config.json's keys)."""
-    settings = {key: config[key] for key in _STUDENT_KEYS}
-    return SpikingResNet(num_classes=len(config["labels"]), in_channels=config["input_shape"][0], **settings)
-
-
-def build_teacher(config: Mapping[str, Any]) -> ResNet:
-    """A fresh teacher of a resolved config."""
-    width = config["teacher_width"] or config["width"]
-    channels = config["input_shape"][0]
-    return ResNet(config["teacher_depth"], len(config["labels"]), width, channels, config["stem"])
 
 
 def load_run(path: str | Path) -> Run:
@@ -100,7 +84,7 @@ def save_pretrained(run: Run, directory: str | Path) -> None:
     """Writes the student as a Hugging Face style folder: config.json and model.safetensors."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG, {"model_type": "idsnn", "architectures": ["SpikingResNet"], **run.config})
+    write_json(folder / CONFIG, {"model_type": "idsnn", "architectures": [type(run.student).__name__], **run.config})
     save_weights(run.student, folder / PRETRAINED)
     if run.summary:
         write_json(folder / SUMMARY, run.summary)
@@ -155,7 +139,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str | Pa
     module.load_state_dict(dict(state), strict=False)
 
 
-def load_teacher(source: str, config: Mapping[str, Any]) -> tuple[ResNet, dict[str, Any]]:
+def load_teacher(source: str, config: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
     """Returns a teacher from a run folder or a weights file, and what of the config it settles.
 
     Raises:

@@ -66,8 +66,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def _train(config: TrainConfig, folder: Path, flags: Flags) -> int:
+    from .devices import make_fabric
     from .display import Display
-    from .train import Trainer, make_fabric, refuse
+    from .train import Trainer, refuse
 
     refuse(folder, flags.resume or flags.dry_run, flags.force)
     fabric = make_fabric(config)
@@ -128,7 +129,7 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
         "teacher, test accuracy": "none" if teacher is None else f"{teacher:.2%}",
         "student, test accuracy": f"{summary['student_accuracy']:.2%}",
         **({} if best is None else {"student, best validation accuracy": f"{best:.2%}, epoch {summary['best_epoch']}"}),
-        "firing rate, spikes a neuron and step": f"{summary['firing_rate']:.2%}",
+        "firing rate, spikes per neuron and step": f"{summary['firing_rate']:.2%}",
         "parameters": f"{summary['parameters']:,}",
         "time": f"{summary['seconds']:.0f} s on {summary['device']}",
         "run folder": str(folder),

@@ -6,7 +6,7 @@ No torch here, so that `--help` is quick.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,7 +14,7 @@ from idsnn_deploy.datasets import DATASETS
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import read_bytes
 
-Depth = Literal[18, 34, 50, 101]
+from .networks.table import architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +31,18 @@ class TrainConfig:
     """Epochs of the student."""
     teacher_epochs: int | None = None
     """Epochs of the teacher; as many as the student's where not given."""
+    network: str = "resnet"
+    """Architecture of student and teacher: resnet."""
     timesteps: int = 4
-    """T, time steps a static image is shown."""
+    """T, the time steps that a static image is shown."""
     width: int = 16
     """Channels of the first stage."""
     teacher_width: int | None = None
     """Channels of the teacher's first stage; the student's where not given."""
-    depth: Depth = 18
-    """Layers of the student."""
-    teacher_depth: Depth = 34
-    """Layers of the teacher."""
+    depth: int | None = None
+    """Layers of the student; 18 where not given."""
+    teacher_depth: int | None = None
+    """Layers of the teacher; 34 where not given."""
     residual: Literal["spiking", "sew"] = "spiking"
     """Where the shortcut joins: before the neuron (Fig. 1b) or after it (Fig. 1c)."""
     stem: Literal["cifar", "imagenet"] = "cifar"
@@ -60,15 +62,15 @@ class TrainConfig:
     loss: Literal["mean", "steps"] = "steps"
     """What the student's loss judges: the mean of the logits over steps (the paper), or the logits of every step."""
     beta: float = 0.25
-    """Decay of the membrane a step."""
+    """Decay of the membrane per step."""
     threshold: float = 0.5
     """theta, the membrane above which a neuron spikes."""
     learn_beta: bool = False
-    """Learn one beta a layer."""
+    """Learn one beta per layer."""
     learn_threshold: bool = False
-    """Learn one theta a layer."""
+    """Learn one theta per layer."""
     target_rate: float | None = None
-    """Firing rate (spikes a neuron and step) that the loss pulls every layer towards."""
+    """Firing rate (spikes per neuron and step) that the loss pulls every layer towards."""
     rate_weight: float = 1.0
     """Weight of that pull."""
     lr: float = 0.05
@@ -78,7 +80,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     """Weight decay of SGD; a learned beta or theta has none."""
     batch_size: int = 64
-    """Images a step, over all processes."""
+    """Images per step, over all processes."""
     schedule: Literal["step", "cosine", "constant"] = "cosine"
     """How the learning rate falls: x0.1 at the milestones, along a half cosine, or not at all."""
     milestones: tuple[int, ...] = ()
@@ -109,6 +111,13 @@ class TrainConfig:
         """Whether the arm learns from a teacher at all."""
         return self.arm != "baseline"
 
+    def complete(self) -> TrainConfig:
+        """The settings with depths that were left open as the architecture has them."""
+        row = architecture(self.network)
+        return replace(
+            self, depth=self.depth or row.student_depth, teacher_depth=self.teacher_depth or row.teacher_depth
+        )
+
     def check(self) -> TrainConfig:
         """Returns self.
 
@@ -124,6 +133,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{_flag(name)} {value:g}: must lie in {low:g} to {high:g}")
+        self._check_network()
         if self.schedule == "step" and not self.milestones:
             raise UsageError("--schedule step needs --milestones EPOCH EPOCH ..., or take a preset")
         if self.learn_beta and not 0.01 < self.beta < 0.99:
@@ -131,6 +141,13 @@ class TrainConfig:
         if self.learn_threshold and self.threshold <= 0.01:
             raise UsageError(f"--threshold {self.threshold:g}: a learned theta must start above 0.01")
         return self
+
+    def _check_network(self) -> None:
+        depths = architecture(self.network).depths
+        for name in ("depth", "teacher_depth"):
+            if getattr(self, name) not in (None, *depths):
+                known = ", ".join(map(str, depths))
+                raise UsageError(f"{_flag(name)} {getattr(self, name)}: --network {self.network} comes with {known}")
 
 
 def _flag(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Training images on the device: normalized, shuffled and augmented a batch at a time, with no per-image Python.
+"""Training images on the device: normalized, shuffled and augmented one batch at a time, with no per-image Python.
 
 Order and augmentation are functions of (seed, phase, epoch) alone, so a resumed run sees what the first one would have.
 """
@@ -96,7 +96,7 @@ class Loader:
 
     Attributes:
         images: the training images.
-        batch_size: images a step over all processes.
+        batch_size: images per step over all processes.
         augment: what is varied.
         seed: of order and augmentation.
         rank, world: this process, and how many there are; each takes its consecutive part of every batch.
@@ -113,7 +113,7 @@ class Loader:
         return max(1, len(self.images) // self.batch_size)
 
     def epoch(self, phase: str, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields `(images, labels)` of each step; what does not fill a batch waits for another epoch's order."""
+        """Yields `(images, labels)` of each step. The last incomplete batch is dropped; each epoch reshuffles."""
         generator = torch.Generator().manual_seed(_mix(self.seed, phase, epoch))
         count, device = len(self.images), self.images.mean.device
         order = torch.randperm(count, generator=generator).to(device, non_blocking=True)

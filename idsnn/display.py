@@ -1,4 +1,4 @@
-"""What a person sees while it trains: a bar a phase, a line an epoch, a table at the end."""
+"""What a person sees while it trains: a bar per phase, a line per epoch, a table at the end."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ from idsnn_deploy.files import write_bytes
 from .config import TrainConfig
 from .data import Images, Loader
 from .display import Display
+from .distill import distillation_loss
 from .layout import memory_format
-from .networks.resnet import SpikingResNet
+from .meter import Meter
+from .networks.protocol import SpikingNetwork
 from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
 
-Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""The model as Fabric wraps it, images and labels to the loss and the logits."""
-_POLL_SECONDS, _RATE_EVERY, _EVAL_BATCH = 0.25, 16, 256
+_RATE_EVERY, _EVAL_BATCH = 16, 256
 
 
 @dataclass
@@ -88,117 +88,172 @@ class Fitter:
     display: Display
     checkpoint: Callable[[nn.Module, Checkpoint], None]
 
-    def fit(self, network: nn.Module, loss: Loss, epochs: int, state: Checkpoint) -> None:
-        """Trains `network` in place from `state` (which is kept up to date) to `epochs`."""
-        fabric, steps = self.fabric, len(self.loader)
-        if state.model is not None:
-            network.load_state_dict(state.model)
-        network.to(fabric.device).to(memory_format=memory_format(network))
-        optimizer = torch.optim.SGD(_groups(network, self.config), lr=self.config.lr, momentum=self.config.momentum)
-        if state.optimizer is not None:
-            optimizer.load_state_dict(state.optimizer)
-        model, wrapped = fabric.setup(network, optimizer)
-        if isinstance(network, SpikingResNet):
-            model.mark_forward_method("step_logits")
-        scaler = getattr(fabric.strategy.precision, "scaler", None)
-        if scaler is not None and state.scaler:
-            scaler.load_state_dict(state.scaler)
-        warned: set[str] = set()
-        before = state.seconds
-        begun = time.monotonic()
-        with self.display.phase(state.phase, epochs * steps, state.epoch * steps):
+    def fit(self, network: nn.Module, epochs: int, state: Checkpoint, teacher: nn.Module | None = None) -> None:
+        """Trains `network` in place from `state` (which is kept up to date) to `epochs`.
+
+        Args:
+            network: an ordinary one, or a `SpikingNetwork`.
+            epochs: in all.
+            state: where it is; its phase is part of the seed of order and augmentation.
+            teacher: whose answers the network learns beside the labels; None leaves the labels alone.
+        """
+        phase = _Phase(self, network, epochs, state, teacher)
+        before, begun = state.seconds, time.monotonic()
+        with self.display.phase(state.phase, epochs * len(self.loader), state.epoch * len(self.loader)):
             for epoch in range(state.epoch, epochs):
-                started = time.monotonic()
-                row = self._epoch(model, wrapped, loss, epoch, epochs, state)
-                if _own_statistics(fabric):
-                    _average_statistics(network, fabric)
-                row |= self._assess(network, warned) | {"seconds": time.monotonic() - started}
-                state.epoch, state.rows = epoch + 1, [*state.rows, row]
-                state.model, state.optimizer = network.state_dict(), optimizer.state_dict()
-                state.scaler = {} if scaler is None else scaler.state_dict()
-                state.seconds = before + time.monotonic() - begun
+                row = phase.epoch(epoch)
+                phase.advance(epoch, row, before + time.monotonic() - begun)
                 self.checkpoint(network, state)
                 self.display.epoch(row, epochs)
 
-    def _epoch(
-        self, model: Any, optimizer: Any, loss: Loss, epoch: int, epochs: int, state: Checkpoint
-    ) -> dict[str, Any]:
-        """One pass over the training images; the host waits for the device only when the bar moves."""
-        config, fabric, steps, network = self.config, self.fabric, len(self.loader), model.module
-        model.train()
-        losses, hits = torch.zeros(steps, device=fabric.device), torch.zeros((), device=fabric.device)
-        spiking = isinstance(network, SpikingResNet)
-        rate: Tensor | None = None
-        begun = polled = time.monotonic()
-        seen = 0
-        layout = memory_format(network)
-        for step, (images, labels) in enumerate(self.loader.epoch(state.phase, epoch)):
+
+class _Phase:
+    """One network on its way."""
+
+    def __init__(
+        self, fitter: Fitter, network: nn.Module, epochs: int, state: Checkpoint, teacher: nn.Module | None
+    ) -> None:
+        self.config, self.fabric, self.loader = fitter.config, fitter.fabric, fitter.loader
+        self.parts, self.display = fitter.parts, fitter.display
+        self.network, self.epochs, self.state, self.teacher = network, epochs, state, teacher
+        self.spiking = network if isinstance(network, SpikingNetwork) else None
+        self.warned: set[str] = set()
+        if state.model is not None:
+            network.load_state_dict(state.model)
+        network.to(self.fabric.device).to(memory_format=memory_format(network))
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """The optimizer, and both as Fabric wraps them, where the state left them."""
+        config, state = self.config, self.state
+        self.optimizer = torch.optim.SGD(_groups(self.network, config), lr=config.lr, momentum=config.momentum)
+        if state.optimizer is not None:
+            self.optimizer.load_state_dict(state.optimizer)
+        self.model, self.wrapped = self.fabric.setup(self.network, self.optimizer)
+        if self.spiking:
+            self.model.mark_forward_method("step_logits")
+        self.scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        if self.scaler is not None and state.scaler:
+            self.scaler.load_state_dict(state.scaler)
+
+    def epoch(self, epoch: int) -> dict[str, Any]:
+        """One pass over the training images, and what it led to: a row of metrics.csv."""
+        started = time.monotonic()
+        row = self._learn(epoch)
+        if _own_statistics(self.fabric):
+            _average_statistics(self.network, self.fabric)
+        return row | self._assess() | {"seconds": time.monotonic() - started}
+
+    def advance(self, epoch: int, row: dict[str, Any], seconds: float) -> None:
+        """Brings the state to the end of an epoch."""
+        state = self.state
+        state.epoch, state.rows, state.seconds = epoch + 1, [*state.rows, row], seconds
+        state.model, state.optimizer = self.network.state_dict(), self.optimizer.state_dict()
+        state.scaler = {} if self.scaler is None else self.scaler.state_dict()
+
+    def _learn(self, epoch: int) -> dict[str, Any]:
+        """From the loader to the loss and back; the host waits for the device only when the bar moves."""
+        self.model.train()
+        meter = Meter(len(self.loader), self.fabric.device)
+        layout = memory_format(self.network)
+        for step, (images, labels) in enumerate(self.loader.epoch(self.state.phase, epoch)):
             images = images.clone(memory_format=layout)  # one channel has both layouts; a clone's strides say which
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, epoch + step / steps, epochs)
-            watched = spiking and (config.target_rate is not None or step % _RATE_EVERY == 0)
-            with FiringRates(network) if watched else nullcontext() as rates:
-                value, logits = loss(model, images, labels)
-            if rates is not None:
-                rate = rates.total().detach()
-                if config.target_rate is not None:
-                    value = value + config.rate_weight * rates.pull(config.target_rate)
-            optimizer.zero_grad()
-            fabric.backward(value)
-            optimizer.step()
-            losses[step] = value.detach()
-            hits += (logits.detach().argmax(1) == labels).sum()
-            seen += len(labels)
-            now = time.monotonic()
-            if now - polled > _POLL_SECONDS:
-                polled = now
-                self._check(losses[: step + 1], epoch, epochs, state)
-                fires = None if rate is None else rate.item()
-                speed = seen * fabric.world_size / (now - begun)
-                self.display.step(epoch * steps + step + 1, losses[step].item(), hits.item() / seen, fires, speed)
-        self._check(losses, epoch, epochs, state)
-        means = _reduce(fabric, torch.stack([losses.mean(), hits / seen]), "mean")
+            self._set_rate(epoch + step / len(self.loader))
+            soft = self._teacher_logits(images)
+            with self._watch(step) as rates:
+                answers = self._answers(images)
+            loss, logits = self._loss(answers, soft, labels, rates)
+            self.wrapped.zero_grad()
+            self.fabric.backward(loss)
+            self.wrapped.step()
+            meter.add(loss, logits, labels, rates)
+            if meter.due():
+                self._check_finite(meter, epoch)
+                shown = meter.shown(self.fabric.world_size)
+                self.display.step(epoch * len(self.loader) + step + 1, *shown)
+        self._check_finite(meter, epoch)
+        return self._row(meter, epoch)
+
+    def _set_rate(self, done: float) -> None:
+        for group in self.wrapped.param_groups:
+            group["lr"] = learning_rate(self.config, done, self.epochs)
+
+    def _teacher_logits(self, images: Tensor) -> Tensor | None:
+        """`(B, K)`, without gradients."""
+        if self.teacher is None:
+            return None
+        with torch.no_grad(), self.fabric.autocast():
+            return self.teacher(images).float()
+
+    def _watch(self, step: int) -> AbstractContextManager[FiringRates | None]:
+        """Firing rates of the forward inside: of every step where they are part of the loss, else now and then."""
+        if self.spiking and (self.config.target_rate is not None or step % _RATE_EVERY == 0):
+            return FiringRates(self.spiking)
+        return nullcontext()
+
+    def _answers(self, images: Tensor) -> Tensor:
+        """`(T, B, K)` of a spiking network, `(B, K)` of an ordinary one."""
+        answers: Tensor = self.model.step_logits(images) if self.spiking else self.model(images)
+        return answers
+
+    def _loss(
+        self, answers: Tensor, soft: Tensor | None, labels: Tensor, rates: FiringRates | None
+    ) -> tuple[Tensor, Tensor]:
+        """The loss, and the logits `(B, K)` that the answers come to."""
+        config = self.config
+        logits = answers.mean(0) if answers.dim() == 3 else answers
+        judged = answers if config.loss == "steps" else logits
+        loss = distillation_loss(judged, soft, labels, config.alpha, config.temperature)
+        if rates is not None and config.target_rate is not None:
+            loss = loss + config.rate_weight * rates.pull(config.target_rate)
+        return loss, logits
+
+    def _row(self, meter: Meter, epoch: int) -> dict[str, Any]:
+        means = _reduce(self.fabric, meter.means(), "mean")
         return {
-            "phase": state.phase,
+            "phase": self.state.phase,
             "epoch": epoch + 1,
             "loss": float(means[0]),
             "train_accuracy": float(means[1]),
-            "lr": learning_rate(config, epoch, epochs),
-            "images_per_second": seen * fabric.world_size / (time.monotonic() - begun),
+            "lr": learning_rate(self.config, epoch, self.epochs),
+            "images_per_second": meter.speed(self.fabric.world_size),
         }
 
-    def _check(self, losses: Tensor, epoch: int, epochs: int, state: Checkpoint) -> None:
-        wrong = (~losses.isfinite()).nonzero()
-        if len(wrong):
-            step = int(wrong[0])
-            lr = learning_rate(self.config, epoch + step / len(self.loader), epochs)
-            last = (
-                f"last.ckpt holds epoch {state.epoch}, the last finite one" if state.epoch else "no epoch was finished"
-            )
-            raise DivergedError(
-                f"{state.phase}, epoch {epoch + 1}, step {step + 1}: the loss is {float(losses[step])} "
-                f"at learning rate {lr:g}; {last}; lower --lr"
-            )
+    def _check_finite(self, meter: Meter, epoch: int) -> None:
+        wrong = meter.first_not_finite()
+        if wrong is None:
+            return
+        step, loss = wrong
+        lr, last = learning_rate(self.config, epoch + step / len(self.loader), self.epochs), "no epoch was finished"
+        if self.state.epoch:
+            last = f"last.ckpt holds epoch {self.state.epoch}, the last finite one"
+        raise DivergedError(
+            f"{self.state.phase}, epoch {epoch + 1}, step {step + 1}: the loss is {loss} "
+            f"at learning rate {lr:g}; {last}; lower --lr"
+        )
 
-    def _assess(self, network: nn.Module, warned: set[str]) -> dict[str, Any]:
+    def _assess(self) -> dict[str, Any]:
         """Accuracies of the parts, and the firing rate on the last of them; odd layers are named, once each."""
         found: dict[str, Any] = {"val_accuracy": None, "firing_rate": None}
         for part, images in self.parts.items():
-            found[f"{part}_accuracy"], rates = assess(network, images, self.fabric)
+            found[f"{part}_accuracy"], rates = assess(self.network, images, self.fabric)
             if rates is not None:
                 found["firing_rate"] = float(rates.total())
-                for name, what in odd_layers(rates.by_layer()).items():
-                    if name not in warned:
-                        warned.add(name)
-                        self.display.say(f"layer {name} is {what}: it fires at {rates.by_layer()[name]:.2%}")
+                self._name_odd_layers(rates.by_layer())
         return found
+
+    def _name_odd_layers(self, rates: dict[str, float]) -> None:
+        for name, what in odd_layers(rates).items():
+            if name not in self.warned:
+                self.warned.add(name)
+                self.display.say(f"layer {name} is {what}: it fires at {rates[name]:.2%}")
 
 
 @torch.no_grad()
 def assess(network: nn.Module, images: Images, fabric: Fabric) -> tuple[float, FiringRates | None]:
     """Accuracy on `images`, shared out among the processes, and a spiking network's firing rates (in this process)."""
     network.eval()
-    rates = FiringRates(network) if isinstance(network, SpikingResNet) else None
+    rates = FiringRates(network) if isinstance(network, SpikingNetwork) else None
     mine = torch.arange(fabric.global_rank, len(images), fabric.world_size, device=fabric.device)
     hits = torch.zeros((), device=fabric.device)
     with rates or nullcontext(), fabric.autocast():

@@ -1,6 +1,7 @@
 """A student's start from a teacher of another depth and width (Fig. 2b and Fig. 3 of the paper).
 
-Blocks correspond within a stage, student block j of n to teacher block
+Both networks name their `stages`, modules that stand for one another: a layer, or a Sequential of blocks. Blocks
+correspond within a stage, student block j of n to teacher block
 
     leading         min(j, N - 1)                              the released code
     proportional    floor(j (N - 1) / (n - 1) + 1/2)           0 where n = 1
@@ -17,13 +18,14 @@ The head keeps its random weights. A scale of theta brings currents to the size 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from idsnn_deploy.errors import RunError
 
-from .networks.resnet import STAGES, ResNet, SpikingResNet
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def leading(j: int, n: int, count: int) -> int:
@@ -41,20 +43,21 @@ MATCHES: dict[str, Callable[[int, int, int], int]] = {"leading": leading, "propo
 
 @torch.no_grad()
 def initialize_from(
-    ann: ResNet, snn: SpikingResNet, match: str = "leading", shortcuts: bool = True, scale: float = 1.0
-) -> SpikingResNet:
+    ann: nn.Module, snn: Network, match: str = "leading", shortcuts: bool = True, scale: float = 1.0
+) -> Network:
     """Copies the teacher's convolutions and batch normalizations into the student, and returns the student.
 
     Args:
-        ann: the teacher.
-        snn: the student, changed in place; its head stays as it is.
+        ann: the teacher, with `stages`.
+        snn: the student, with `stages`; changed in place, its head stays as it is.
         match: "leading" or "proportional".
         shortcuts: copy projection shortcuts as well.
         scale: of batch normalizations' outputs: theta makes a teacher's unit currents as large as the threshold.
 
     Raises:
         ValueError: an unknown `match`.
-        RunError: layers that do not correspond (basic to bottleneck blocks, other kernels), naming the first.
+        RunError: a network without stages, or layers that do not correspond (basic to bottleneck blocks, other
+            kernels), naming the first.
     """
     if match not in MATCHES:
         raise ValueError(f"match {match!r} is not one of {', '.join(MATCHES)}")
@@ -78,33 +81,48 @@ def loop(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def correspondence(
-    ann: ResNet, snn: SpikingResNet, match: Callable[[int, int, int], int], shortcuts: bool = True
+    ann: nn.Module, snn: nn.Module, match: Callable[[int, int, int], int], shortcuts: bool = True
 ) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Yields the teacher's and the student's layer, convolutions and batch normalizations, in the student's order."""
-    yield from _layers(ann, snn, ("conv1", "conv1"))
-    yield from _layers(ann, snn, ("bn1", "bn1"))
-    for stage in STAGES:
-        theirs, ours = getattr(ann, stage), getattr(snn, stage)
-        for j in range(len(ours)):
-            teacher, student = f"{stage}.{match(j, len(ours), len(theirs))}", f"{stage}.{j}"
-            for name, module in ours[j].named_modules():
+    theirs, ours = _stages(ann, "teacher"), _stages(snn, "student")
+    for stage, blocks in ours.items():
+        if stage not in theirs:
+            raise RunError(f"{stage} has nothing to start from: the teacher's stages are {', '.join(theirs)}")
+        for j, student in enumerate(blocks):
+            teacher = theirs[stage][match(j, len(blocks), len(theirs[stage]))]
+            for name, module in snn.get_submodule(student).named_modules():
                 if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) and (shortcuts or "downsample" not in name):
-                    yield from _layers(ann, snn, (f"{teacher}.{name}", f"{student}.{name}"))
+                    yield _pair(ann, snn, f"{teacher}.{name}".rstrip("."), f"{student}.{name}".rstrip("."))
 
 
-def _layers(ann: nn.Module, snn: nn.Module, names: tuple[str, str]) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """The pair, where both are there and their kernels have one size."""
-    ours = snn.get_submodule(names[1])
+def _stages(network: nn.Module, role: str) -> dict[str, list[str]]:
+    """{stage: dotted names of its blocks}; a stage that is no Sequential is one block."""
+    names = getattr(network, "stages", None)
+    if not names:
+        raise RunError(
+            f"arms init and idsnn start a network from its teacher by stages, and the {role} {type(network).__name__} "
+            'has none: give it `stages = ("conv1", "layer1", ...)`, or take --arm kd or baseline'
+        )
+    parts = {name: network.get_submodule(name) for name in names}
+    return {
+        name: [f"{name}.{j}" for j in range(len(part))] if isinstance(part, nn.Sequential) else [name]
+        for name, part in parts.items()
+    }
+
+
+def _pair(ann: nn.Module, snn: nn.Module, teacher: str, student: str) -> tuple[nn.Module, nn.Module]:
+    """The two layers of these names, where both are there and their kernels have one size."""
+    ours = snn.get_submodule(student)
     try:
-        theirs = ann.get_submodule(names[0])
+        theirs = ann.get_submodule(teacher)
     except AttributeError:
-        raise RunError(f"{names[1]} {_shape(ours)} has nothing to start from: the teacher has no {names[0]}") from None
+        raise RunError(f"{student} {_shape(ours)} has nothing to start from: the teacher has no {teacher}") from None
     if type(theirs) is not type(ours) or _shape(theirs)[2:] != _shape(ours)[2:]:
         raise RunError(
-            f"{names[1]} {_shape(ours)} cannot start from the teacher's {names[0]} {_shape(theirs)}; "
-            "depths 18 and 34 go together, and 50 and 101"
+            f"{student} {_shape(ours)} cannot start from the teacher's {teacher} {_shape(theirs)}: "
+            "their blocks must be of one kind (ResNets 18 and 34, or 50 and 101)"
         )
-    yield theirs, ours
+    return theirs, ours
 
 
 def _shape(layer: nn.Module) -> list[int]:

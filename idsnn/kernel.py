@@ -53,7 +53,7 @@ def _backward(ds: Tensor, s: Tensor, v: Tensor, dx: Tensor, beta: Tensor, theta:
 
 
 def _eager_forward(x: Tensor, v_out: Tensor, beta: Tensor, theta: Tensor) -> None:
-    """The same numbers as `_forward` in five passes a step and no allocation but one."""
+    """The same numbers as `_forward` in five passes per step and no allocation but one."""
     if x.dtype != v_out.dtype or x.dtype != _wide(x):
         return _forward(x, v_out, beta, theta)
     kept = torch.empty_like(x[0])
@@ -68,7 +68,7 @@ def _eager_forward(x: Tensor, v_out: Tensor, beta: Tensor, theta: Tensor) -> Non
 
 
 def _eager_backward(ds: Tensor, s: Tensor, v: Tensor, dx: Tensor, beta: Tensor, theta: Tensor, a: float) -> None:
-    """The same numbers as `_backward` in eight passes a step and no allocation but one."""
+    """The same numbers as `_backward` in eight passes per step and no allocation but one."""
     if any(each.dtype != _wide(ds) for each in (ds, s, v)):
         return _backward(ds, s, v, dx, beta, theta, a)
     torch.sub(v, theta, out=dx)

@@ -3,8 +3,8 @@
     v[t] = beta * v[t-1] * (1 - s[t-1]) + I[t]          s[t] = 1 if v[t] > theta else 0          v[0] starts from 0
     ds/dv := 1/(2a) where |v - theta| < a, else 0       the reset path carries no gradient
 
-`v` membrane before reset, `I` input current, `s` spikes, `beta` decay a step, `theta` threshold, `a` half the width of
-the surrogate. Equations 1 to 4 of the paper (STBP's iterative form).
+`v` membrane before reset, `I` input current, `s` spikes, `beta` decay per step, `theta` threshold, `a` half the width
+of the surrogate. Equations 1 to 4 of the paper (STBP's iterative form).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LIF(Leaky):
     spikes and membrane, as snnTorch's does. No state stays in the layer.
 
     Args:
-        beta: decay a step, in 0..1.
+        beta: decay per step, in 0..1.
         threshold: theta, positive.
         half_width: a, half the width of the surrogate.
         learn_beta: make beta a parameter: 0.01 + 0.98 * sigmoid(raw_beta).

@@ -1,4 +1,4 @@
-"""Firing rates: spikes a neuron and step, layer by layer."""
+"""Firing rates: spikes per neuron and step, layer by layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from .networks.resnet import SpikingResNet
+from .networks.protocol import SpikingNetwork
 
 DEAD, SATURATED = 0.001, 0.9
 
@@ -21,8 +21,8 @@ class FiringRates:
         >>> rates.by_layer()  # doctest: +SKIP
     """
 
-    def __init__(self, model: SpikingResNet) -> None:
-        self._neurons = model.neurons()
+    def __init__(self, network: SpikingNetwork) -> None:
+        self._neurons = network.neurons()
         self._spikes: dict[str, Tensor] = {}
         self._places: dict[str, int] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -47,15 +47,15 @@ class FiringRates:
         return hook
 
     def stacked(self) -> Tensor:
-        """One rate a layer, `(L,)`, without a host sync."""
+        """One rate per layer, `(L,)`, without a host sync."""
         return torch.stack([self._spikes[name] / self._places[name] for name in self._spikes])
 
     def total(self) -> Tensor:
-        """Spikes a neuron and step over all layers, a scalar without a host sync."""
+        """Spikes per neuron and step over all layers, a scalar without a host sync."""
         return torch.stack(list(self._spikes.values())).sum() / sum(self._places.values())
 
     def by_layer(self) -> dict[str, float]:
-        """One rate a layer, by its dotted name."""
+        """One rate per layer, by its dotted name."""
         return dict(zip(self._spikes, self.stacked().tolist(), strict=True))
 
     def pull(self, target: float) -> Tensor:

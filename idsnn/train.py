@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,9 +16,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import write_bytes, write_json
@@ -31,8 +28,6 @@ from .checkpoint import (
     STUDENT,
     SUMMARY,
     TEACHER,
-    build_student,
-    build_teacher,
     load_teacher,
     load_weights,
     read_weights,
@@ -41,12 +36,14 @@ from .checkpoint import (
 from .config import TrainConfig, settings
 from .curves import draw_curves
 from .data import Loader, load_data
+from .devices import device_name, kernel_for, make_fabric
 from .display import Display
-from .distill import distillation_loss
-from .fit import Checkpoint, Fitter, Loss, assess
+from .fit import Checkpoint, Fitter, assess
 from .initialize import initialize_from
-from .kernel import EAGER, Kernel, compiled, compiler_for
-from .networks.resnet import ResNet, SpikingResNet
+from .kernel import EAGER
+from .networks.protocol import spiking
+from .networks.table import build_student, build_teacher, network_name
+from .neuron import LIF
 
 METRICS, CURVES, EVENTS = "metrics.csv", "curves.png", "tensorboard"
 COLUMNS = (
@@ -94,17 +91,19 @@ class Trainer:
     def __init__(self, config: TrainConfig, folder: Path, fabric: Fabric, display: Display, resume: bool) -> None:
         if config.batch_size % fabric.world_size:
             raise UsageError(f"--batch-size {config.batch_size} does not divide among {fabric.world_size} processes")
+        config = config.complete()
         self.config, self.folder, self.fabric, self.display, self.resume = config, folder, fabric, display, resume
         with fabric.rank_zero_first(local=True):  # so that one process downloads
             self.data = load_data(config)
         self.resolved: dict[str, Any] = {**settings(config), **self.data.facts(), "versions": versions()}
-        self.given: ResNet | None = None
+        self.given: nn.Module | None = None
         if config.teacher is not None and config.needs_teacher and not resume:
             self.given, settled = load_teacher(config.teacher, self.resolved)
             self.resolved |= settled
-        if self._initializes:  # on networks of no consequence: do the two correspond at all?
+        # Dry run on throw-away networks, so that mismatched shapes fail before anything is written.
+        if self._initializes:
             self._initialize(build_teacher(self.resolved), build_student(self.resolved))
-        self.kernel = _kernel(config, fabric.device)
+        self.kernel = kernel_for(config, fabric.device)
         self.state = Checkpoint.load(folder / LAST) if resume else Checkpoint()
 
     def plan(self) -> dict[str, str]:
@@ -116,9 +115,11 @@ class Trainer:
         return {
             "images": f"{len(data.train):,} to train, {len(data.validation or ()):,} held out, {len(data.test):,} test",
             "classes, image": f"{len(data.train.classes)}, {'x'.join(map(str, data.train.shape))}",
-            "teacher": f"ResNet-{config.teacher_depth}, {_size(teacher)}, {source}" if config.needs_teacher else "none",
-            "student": f"Spiking ResNet-{config.depth}, {_size(student)}, {config.epochs} epochs, T {config.timesteps}",
-            "steps an epoch": f"{batches:,} of {config.batch_size} images",
+            "teacher": f"{network_name(self.resolved, 'teacher')}, {_size(teacher)}, {source}"
+            if config.needs_teacher
+            else "none",
+            "student": f"{network_name(self.resolved)}, {_size(student)}, {config.epochs} epochs, T {config.timesteps}",
+            "steps per epoch": f"{batches:,} of {config.batch_size} images",
             "device": f"{self.fabric.device}, {config.precision}, {self.fabric.world_size} process(es)",
             "neuron": "eager" if self.kernel is EAGER else "compiled",
             "run folder": str(self.folder),
@@ -150,12 +151,12 @@ class Trainer:
         _clear(self.folder)
         write_json(self.folder / CONFIG, self.resolved)
 
-    def _teacher(self) -> ResNet:
+    def _teacher(self) -> nn.Module:
         torch.manual_seed(self.config.seed)
         path = self.folder / TEACHER
         teacher = self.given or build_teacher(self.resolved)
         if self.given is None and self.state.phase == "teacher" and self.config.teacher is None:
-            self._fit(teacher, _teacher_loss, self.config.teacher_epochs or self.config.epochs)
+            self._fit(teacher, self.config.teacher_epochs or self.config.epochs)
         elif self.given is None:
             load_weights(teacher, read_weights(path), path)
         if not path.exists():
@@ -163,7 +164,7 @@ class Trainer:
         teacher.to(self.fabric.device).to(memory_format=torch.channels_last)
         return teacher.eval().requires_grad_(False)
 
-    def _student(self, teacher: ResNet | None) -> SpikingResNet:
+    def _student(self, teacher: nn.Module | None) -> nn.Module:
         if self.state.phase == "teacher":
             self.state = Checkpoint("student", rows=self.state.rows, seconds=self.state.seconds)
         torch.manual_seed(self.config.seed + 1)
@@ -171,37 +172,23 @@ class Trainer:
         student.to(self.fabric.device)
         if teacher is not None and self._initializes:
             self._initialize(teacher, student)
-        for layer in student.neurons().values():
-            layer.kernel = self.kernel
+        for layer in spiking(student).neurons().values():
+            if isinstance(layer, LIF):
+                layer.kernel = self.kernel
         distils = self.config.arm in ("kd", "idsnn")
-        self._fit(student, self._student_loss(teacher if distils else None), self.config.epochs)
+        self._fit(student, self.config.epochs, teacher if distils else None)
         return student
 
-    def _fit(self, network: nn.Module, loss: Loss, epochs: int) -> None:
+    def _fit(self, network: nn.Module, epochs: int, teacher: nn.Module | None = None) -> None:
         if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        self.fitter.fit(network, loss, epochs, self.state)
-
-    def _student_loss(self, teacher: ResNet | None) -> Loss:
-        config, fabric = self.config, self.fabric
-
-        def loss(model: Any, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            soft = None
-            if teacher is not None:
-                with torch.no_grad(), fabric.autocast():
-                    soft = teacher(images).float()
-            steps = model.step_logits(images)
-            logits = steps.mean(0)
-            seen = steps if config.loss == "steps" else logits
-            return distillation_loss(seen, soft, labels, config.alpha, config.temperature), logits
-
-        return loss
+        self.fitter.fit(network, epochs, self.state, teacher)
 
     @property
     def _initializes(self) -> bool:
         return self.config.arm in ("init", "idsnn")
 
-    def _initialize(self, teacher: ResNet, student: SpikingResNet) -> None:
+    def _initialize(self, teacher: nn.Module, student: nn.Module) -> None:
         config = self.config
         scale = config.threshold if config.init_scaled else 1.0
         initialize_from(teacher, student, config.match, config.init_shortcuts, scale)
@@ -228,7 +215,7 @@ class Trainer:
             what()
         self.fabric.barrier()
 
-    def _summary(self, student: SpikingResNet, teacher_accuracy: float | None) -> dict[str, Any]:
+    def _summary(self, student: nn.Module, teacher_accuracy: float | None) -> dict[str, Any]:
         mine = [row for row in self.state.rows if row["phase"] == "student"]
         held_out, tested = _best(mine, "val_accuracy"), _best(mine, "test_accuracy")
         if held_out is not None:
@@ -245,60 +232,16 @@ class Trainer:
             "parameters": sum(each.numel() for each in student.parameters()),
             "train_images": self.resolved["train_images"],
             "seconds": self.state.seconds,
-            "device": _device_name(self.fabric.device),
+            "device": device_name(self.fabric.device),
             "processes": self.fabric.world_size,
             "versions": versions(),
         }
-
-
-def make_fabric(config: TrainConfig) -> Fabric:
-    """Devices and processes: this process alone, or as torchrun or SLURM says.
-
-    Raises:
-        UsageError: a device or precision that this machine does not have.
-    """
-    if config.device not in ("auto", "cpu", "cuda", "mps"):
-        raise UsageError(f"--device {config.device}: one of auto, cpu, cuda, mps")
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(config.device, True):
-        raise UsageError(f"--device {config.device}: torch finds none on this machine")
-    on_gpu = config.device in available or (config.device == "auto" and any(available.values()))
-    if config.precision == "16-mixed" and not on_gpu:
-        raise UsageError("--precision 16-mixed needs a GPU; take bf16-mixed or 32-true")
-    local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
-    world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
-    torch.set_float32_matmul_precision("high")
-    # Statistics are averaged once an epoch, so buffers need not be sent at every step.
-    strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
-    fabric = Fabric(
-        accelerator="auto" if config.device == "auto" else config.device,
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy=strategy,
-        precision=config.precision,
-    )
-    fabric.launch()
-    return fabric
 
 
 def versions() -> dict[str, str]:
     """What this was trained with."""
     packages = {name: version(name) for name in ("idsnn", "torch", "snntorch", "lightning-fabric", "numpy")}
     return {"python": platform.python_version(), **packages}
-
-
-def _teacher_loss(model: Any, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    logits = model(images)
-    return cross_entropy(logits, labels), logits
-
-
-def _kernel(config: TrainConfig, device: torch.device) -> Kernel:
-    compiler = compiler_for(device)
-    if config.compile == "on" and compiler is None:
-        raise UsageError(f"--compile on: no compiler for {device} (a C++ compiler for the CPU, Triton for a GPU)")
-    # On a CPU the eager kernel is as fast (benchmarks/train_step.py) and starts at once.
-    wanted = config.compile == "on" or (config.compile == "auto" and device.type == "cuda")
-    return compiled(device) if wanted and compiler is not None else EAGER
 
 
 def _best(rows: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
@@ -325,9 +268,3 @@ def _log_events(folder: Path, row: dict[str, Any]) -> None:
 
 def _size(network: nn.Module) -> str:
     return f"{sum(each.numel() for each in network.parameters()):,} parameters"
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from idsnn.checkpoint import build_student, load_run
+from idsnn.checkpoint import load_run
 from idsnn.config import TrainConfig, read_config
 from idsnn.data import Loader, load_data
 from idsnn.distill import distillation_loss
+from idsnn.networks.table import build_student
 from idsnn.schedule import learning_rate
 
 EPOCHS = 2

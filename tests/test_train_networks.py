@@ -10,6 +10,7 @@ from torch import nn
 
 from idsnn import ResNet, SpikingResNet, distillation_loss, initialize_from
 from idsnn.initialize import MATCHES
+from idsnn.networks.protocol import SpikingNetwork, spiking
 from idsnn.neuron import lif_step
 from idsnn.rates import FiringRates, odd_layers
 from idsnn_deploy.errors import RunError
@@ -186,6 +187,27 @@ def test_basic_and_bottleneck_blocks_are_an_error_that_changes_nothing() -> None
     with pytest.raises(RunError, match=r"layer1\.0\.conv1 \[2, 2, 1, 1\] cannot start .* \[2, 2, 3, 3\]"):
         initialize_from(ann, snn)
     assert torch.equal(snn.conv1.weight, before)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_network_without_stages_cannot_be_initialized_and_is_told_what_it_lacks(role: str) -> None:
+    plain, ann, snn = nn.Sequential(nn.Conv2d(3, 4, 3)), ResNet(18, 3, width=2), SpikingResNet(18, 3, width=2)
+    with pytest.raises(RunError, match=rf"the {role} Sequential has none: give it `stages = .* or take --arm kd"):
+        initialize_from(*((plain, snn) if role == "teacher" else (ann, plain)))
+
+
+def test_a_teacher_without_the_students_stage_is_named() -> None:
+    ann, snn = ResNet(18, 3, width=2), SpikingResNet(18, 3, width=2)
+    ann.stages = ("conv1", "layer1")
+    with pytest.raises(RunError, match=r"^bn1 has nothing to start from: the teacher's stages are conv1, layer1$"):
+        initialize_from(ann, snn)
+
+
+def test_what_the_trainer_needs_of_a_network_is_written_down() -> None:
+    assert isinstance(SpikingResNet(18, 3, width=2), SpikingNetwork)
+    assert not isinstance(ResNet(18, 3, width=2), SpikingNetwork)
+    with pytest.raises(RunError, match="ResNet: is no spiking network, it has no timesteps, step_logits"):
+        spiking(ResNet(18, 3, width=2))
 
 
 def test_batch_normalization_starts_at_theta() -> None:

@@ -84,6 +84,19 @@ def test_load_run_gives_back_the_networks(tiny: Path) -> None:
     assert run.summary["arm"] == "idsnn"
 
 
+def test_a_run_from_before_there_was_a_choice_of_networks_is_a_resnet(tiny: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(tiny, old)
+    config = json.loads((old / "config.json").read_text())
+    assert config.pop("network") == "resnet"
+    assert (config["depth"], config["teacher_depth"]) == (18, 18)
+    (old / "config.json").write_text(json.dumps(config))
+    now, then = idsnn.load_run(tiny), idsnn.load_run(old)
+    assert type(then.student) is type(now.student) is idsnn.SpikingResNet
+    assert all(torch.equal(now.student.state_dict()[name], each) for name, each in then.student.state_dict().items())
+    assert main(["--resume", "--out", str(old)]) == 0
+
+
 def test_a_pretrained_folder_reads_back_the_same(tiny: Path, tmp_path: Path) -> None:
     run = idsnn.load_run(tiny)
     idsnn.save_pretrained(run, tmp_path / "model")
@@ -211,6 +224,9 @@ BAD: dict[str, tuple[Any, str]] = {
     "no teacher": (lambda tmp, run: ["--teacher", str(tmp / "none.pth")], "none.pth"),
     "another teacher": (lambda tmp, run: ["--teacher", str(run / "teacher.safetensors")], "conv1.weight has shape"),
     "code in a teacher": (lambda tmp, run: ["--teacher", str(evil(tmp))], "read safely"),
+    "unknown network": (lambda tmp, run: ["--network", "lattice"], "--network lattice: unknown; known are resnet"),
+    "no such depth": (lambda tmp, run: ["--depth", "20"], "--depth 20: --network resnet comes with 18, 34, 50, 101"),
+    "no such teacher": (lambda tmp, run: ["--teacher-depth", "1"], "--teacher-depth 1: --network resnet comes with"),
     "blocks apart": (lambda tmp, run: ["--depth", "50", "--width", "2"], "layer1.0.conv1"),
     "nothing to resume": (lambda tmp, run: ["--resume", "--out", str(tmp / "nothing")], "no run to resume"),
     "resumed otherwise": (lambda tmp, run: ["--resume", "--out", str(run), "--epochs", "7"], "started with 2"),

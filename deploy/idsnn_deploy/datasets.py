@@ -107,7 +107,7 @@ def load_split(
 def balanced_subset(labels: np.ndarray[Any, Any] | Sequence[int], count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Indices of at most `count` samples that take the classes in turn, each class in its given order."""
     labels = np.asarray(labels)
-    rank = np.empty(len(labels), dtype=np.int64)  # the how-manieth of its class each sample is
+    rank = np.empty(len(labels), dtype=np.int64)  # the rank of each sample within its class
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         rank[members] = np.arange(len(members))

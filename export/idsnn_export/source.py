@@ -92,6 +92,7 @@ def gate_samples(macs_a_step: int, timesteps: int) -> int:
 def _from_run(config: ExportConfig) -> Source:
     require_extra("exporting a run", "train", "torch", "snntorch", "safetensors")
     import idsnn
+    from idsnn.networks.table import network_name
 
     from .from_torch.convert import prepare, to_graph
     from .from_torch.dense_macs import dense_macs
@@ -114,7 +115,7 @@ def _from_run(config: ExportConfig) -> Source:
     teacher = {}
     if run.teacher is not None:
         teacher = {
-            "name": f"ResNet-{settings['teacher_depth']}",
+            "name": network_name(settings, "teacher"),
             "accuracy": run.summary.get("teacher_accuracy"),
             "dense_macs": dense_macs(run.teacher, shape),
         }

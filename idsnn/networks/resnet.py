@@ -7,7 +7,8 @@
 | `SpikingResNet`, residual "sew" (1c) | a(BN(conv(a(BN(conv(x)))))) + shortcut(x), projections end in a LIF | LIF |
 
 Layers without memory see time folded into the batch, `(T*B, C, H, W)`, time first; only the neurons look across steps.
-Names are torchvision's where torchvision has one, so its weights load into `ResNet`.
+Names are torchvision's where torchvision has one, so its weights load into `ResNet`. `lif1`, `lif2`, ... are the places
+of the activation, named for what the student has there (NIR files hold the names); in the teacher each is a ReLU.
 """
 
 from __future__ import annotations
@@ -88,12 +89,13 @@ DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
 }
-STAGES = ("layer1", "layer2", "layer3", "layer4")
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
 class _Network(nn.Module):
     """Stem, four stages at widths 1, 2, 4 and 8 times `width`, global average pool, linear head."""
 
+    stages = ("conv1", "bn1", *LAYERS)  # what corresponds to another depth's, for `initialize`
     stem_pool: nn.Module | None
     layer1: nn.Sequential
     layer2: nn.Sequential
@@ -127,7 +129,7 @@ class _Network(nn.Module):
             self.stem_pool = None
         self.bn1, self.lif1 = nn.BatchNorm2d(width), activation()
         channels = width
-        for i, (stage, count) in enumerate(zip(STAGES, counts, strict=True)):
+        for i, (stage, count) in enumerate(zip(LAYERS, counts, strict=True)):
             blocks = []
             for j in range(count):
                 stride = 2 if i > 0 and j == 0 else 1
@@ -153,7 +155,7 @@ class ResNet(_Network):
 
     Args:
         depth: 18, 34, 50 or 101.
-        num_classes: logits an image.
+        num_classes: logits per image.
         width: channels of the first stage.
         in_channels: channels of an image.
         stem: "cifar" (3x3 convolution) or "imagenet" (7x7 with stride 2, then a 3x3 max pool with stride 2).
@@ -180,16 +182,16 @@ class SpikingResNet(_Network):
 
     Args:
         depth: 18, 34, 50 or 101.
-        num_classes: logits an image.
+        num_classes: logits per image.
         width: channels of the first stage.
         in_channels: channels of an image.
         timesteps: T for static images; frames bring their own.
         residual: "spiking" (Fig. 1b) or "sew" (Fig. 1c, ADD).
         stem: "cifar" or "imagenet".
-        beta: decay a step.
+        beta: decay per step.
         threshold: theta; the BN scales start at it, so that currents have its size.
-        learn_beta: learn one beta a layer.
-        learn_threshold: learn one theta a layer.
+        learn_beta: learn one beta per layer.
+        learn_threshold: learn one theta per layer.
     """
 
     def __init__(
