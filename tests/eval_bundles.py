@@ -27,8 +27,7 @@ def tape_graph(tables: dict[str, np.ndarray], batch: int | str = "N") -> bytes:
     nodes = [
         helper.make_node("Reshape", ["image", "flat"], ["pixel"]),
         helper.make_node("Mul", ["pixel", "scale"], ["position"]),
-        helper.make_node("Round", ["position"], ["rounded"]),
-        helper.make_node("Cast", ["rounded"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Cast", ["position"], ["index"], to=TensorProto.INT64),
     ]
     constants = {"flat": np.array([-1], np.int64), "scale": np.array(SCALE, np.float32)}
     outputs = []

@@ -64,7 +64,14 @@ def graph(kind: str, static: bool) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     nodes: list[Any] = []
-    constants = {"kernel": KERNEL, "weight": WEIGHT.T.copy(), "beta": BETA, "theta": THETA, "one": np.float32(1)}
+    constants = {
+        "kernel": KERNEL,
+        "weight": WEIGHT.T.copy(),
+        "row": np.array([-1, 2 * 6 * 5]),
+        "beta": BETA,
+        "theta": THETA,
+        "one": np.float32(1),
+    }
     if static:
         constants |= {"mean": MEAN, "std": STD}
 
@@ -77,7 +84,7 @@ def graph(kind: str, static: bool) -> bytes:
         current = node("Conv", [x, "kernel"], f"current{tag}", pads=[1, 1, 1, 1])
         v = current if v is None else node("Add", [node("Mul", ["beta", v], f"leak{tag}"), current], f"v{tag}")
         s = node("Cast", [node("Greater", [v, "theta"], f"fires{tag}")], f"s{tag}", to=TensorProto.FLOAT)
-        node("MatMul", [node("Flatten", [s], f"flat{tag}"), "weight"], logits)
+        node("Gemm", [node("Reshape", [s, "row"], f"flat{tag}"), "weight"], logits)
         return s, node("Mul", [v, node("Sub", ["one", s], f"holds{tag}")], f"next.lif{tag}")
 
     def normalized(x: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import BundleError, IdsnnError, UsageError
 from .manifest import Bundle
+from .onnx_allowed import check_model
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int | None, ...]  # None: any size
@@ -83,6 +84,7 @@ class Graph:
 
 
 def _load(data: bytes, where: str, options: Options) -> Any:
+    check_model(data, where)
     ort = importlib.import_module("onnxruntime")  # here, because it takes most of a small session's start
     if options.optimization not in OPTIMIZATIONS:
         raise UsageError(f"unknown optimization {options.optimization!r}; known are {', '.join(OPTIMIZATIONS)}")

@@ -117,7 +117,7 @@ def _run(folder: Path) -> Artefact:
 
 def _onnx(path: Path) -> Artefact:
     try:
-        ready = session(read_bytes(path, 2 << 30, error=BundleError))
+        ready = session(read_bytes(path, 2 << 30, error=BundleError), str(path))
     except BundleError:
         raise
     except Exception as error:  # onnxruntime's own errors share no class

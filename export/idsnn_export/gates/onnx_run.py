@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from idsnn_deploy.onnx_allowed import check_model
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -29,8 +31,9 @@ class OnnxNetwork:
         return logits, {name.removeprefix("spikes."): each for name, each in zip(names, spikes, strict=True)}
 
 
-def session(model: bytes) -> onnxruntime.InferenceSession:
-    """A session over a model's bytes, on the CPU."""
+def session(model: bytes, where: str = "model") -> onnxruntime.InferenceSession:
+    """A session over a model's bytes, on the CPU; whoever wrote them, they are looked at first."""
+    check_model(model, where)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # onnxruntime 1.17 and 1.18 answer wrong from the second run on with it
