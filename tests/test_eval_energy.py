@@ -19,7 +19,7 @@ from idsnn_evaluation.cost import measure
 from idsnn_evaluation.cost.energy import bit_matched, compare, estimate
 from idsnn_evaluation.cost.platforms import constants, platforms, read_platforms
 from idsnn_evaluation.cost.powercap import Reading, joules, read_counters
-from idsnn_evaluation.counting.keys import ADDED
+from idsnn_evaluation.counts import ADDED
 
 TOTALS: dict[str, Any] = {
     **dict.fromkeys(ADDED, 0),

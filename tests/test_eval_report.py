@@ -15,7 +15,7 @@ from idsnn_deploy.errors import BundleError, DataError
 from idsnn_evaluation import Report, evaluate
 from idsnn_evaluation.answers.early_exit import early_exit, exits, validation_part
 from idsnn_evaluation.answers.scores import Scores
-from idsnn_evaluation.counting.keys import ADDED, RATIOS
+from idsnn_evaluation.counts import ADDED, RATIOS
 
 N, T, K = 40, 3, 4
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,11 +15,12 @@ from .answers.early_exit import early_exit
 from .answers.scores import Scores, accuracy
 from .cost.energy import estimate
 from .cost.platforms import Platform
-from .counting.keys import ADDED
 from .counting.operations import dense
-from .counting.rows import Number, input_rate, layer_counts, ratios
-from .counting.table import Entry, head, still
+from .counting.rows import input_rate, layer_counts, ratios
+from .counting.table import Entry, Synapses, head, still
 from .counting.tally import NeuronTally, SynapseTally, Tally
+from .counts import Counts, Totals, per_sample, total
+from .document import Baselines, Layer, NeuronLayer, Provenance, Spread, Subject, Teacher
 from .report import Example, Report
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -31,9 +32,9 @@ def assemble(
     entries: Sequence[Entry],
     tallies: Sequence[Tally],
     scores: Scores,
-    per_sample: Array,
+    singly: Array,
     examples: tuple[Example, ...],
-    about: dict[str, Any],
+    subject: Subject,
     platforms: Sequence[Platform],
 ) -> Report:
     """Returns the report of one pass.
@@ -43,35 +44,29 @@ def assemble(
         entries: its layer table; `tallies` has one for each.
         tallies: what was added up.
         scores: what was answered.
-        per_sample: accumulates and spikes of each sample, `(2, N)`.
+        singly: accumulates and spikes of each sample, `(2, N)`.
         examples: samples to show.
-        about: `dataset`, `split` and `variant`.
+        subject: what was run on what.
         platforms: the user's hardware.
     """
     manifest, samples, steps = bundle.manifest, len(scores), bundle.manifest.timesteps
     last, same = head(entries), still(entries, manifest.encoding == "static")
     counts = [layer_counts(tally, samples, steps, same, last) for tally in tallies]
-    split: dict[str, Number] = {key: sum(row[key] for row in counts) for key in ADDED}
-    spiking = [dense(t.layer) if isinstance(t, SynapseTally) and not t.analog else 0 for t in tallies]
-    layers = []
-    for tally, row, macs in zip(tallies, counts, spiking, strict=True):
-        extra = ratios(row, samples, steps, macs)
-        if isinstance(tally, SynapseTally):
-            extra["firing_rate"] = input_rate(tally, samples, steps)
-            extra["sparsity"] = None if extra["firing_rate"] is None else 1 - extra["firing_rate"]
-        layers.append({**_about(tally, samples, last), **_means(row, samples), **extra, "split": row})
-    totals = {**_means(split, samples), **ratios(split, samples, steps, sum(spiking))}
-    baselines = {
+    split = total(counts)
+    spiking = sum(map(_spiking_macs, tallies))
+    totals: Totals = {**per_sample(split, samples), **ratios(split, samples, steps, spiking)}
+    baselines: Baselines = {
         "ann": {"macs": totals["ann_macs"], "outputs": sum(_outputs(t) for t in tallies)},
-        "teacher": manifest.teacher or None,
+        "teacher": cast(Teacher, manifest.teacher) or None,
     }
+    acs, spikes = singly
     return Report(
-        provenance={**about, **_provenance(bundle, samples)},
+        provenance=_provenance(bundle, subject, samples),
         accuracy=accuracy(scores, manifest.labels, manifest.test_accuracy),
         totals=totals,
         split=split,
-        spread={key: _spread(row) for key, row in zip(("acs", "spikes"), per_sample, strict=True)},
-        layers=layers,
+        spread={"acs": _spread(acs), "spikes": _spread(spikes)},
+        layers=[_layer(tally, row, samples, steps, last) for tally, row in zip(tallies, counts, strict=True)],
         baselines=baselines,
         energy=estimate(totals, baselines, steps, platforms),
         early_exit=early_exit(scores),
@@ -79,37 +74,60 @@ def assemble(
     )
 
 
-def _about(tally: Tally, samples: int, last: object) -> dict[str, Any]:
-    layer = tally.layer
-    about: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "sources": list(layer.sources)}
+def _layer(tally: Tally, split: Counts, samples: int, steps: int, last: Synapses | None) -> Layer:
+    found: Totals = {**per_sample(split, samples), **ratios(split, samples, steps, _spiking_macs(tally))}
     if isinstance(tally, NeuronTally):
-        rates = tally.spikes / (tally.layer.size * samples)
-        return {**about, "role": "neurons", "shape": list(tally.layer.shape), "firing_rate_by_step": rates.tolist()}
-    role = "head" if tally.layer is last else "stem" if tally.layer.reads_input else "hidden"
-    return {**about, "role": role, "shape": list(tally.layer.out_shape)}
+        return _neurons(tally, split, samples, found)
+    layer = tally.layer
+    rate = input_rate(tally, samples, steps)
+    found["firing_rate"], found["sparsity"] = rate, None if rate is None else 1 - rate
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "sources": list(layer.sources),
+        "role": "head" if layer is last else "stem" if layer.reads_input else "hidden",
+        "shape": list(layer.out_shape),
+        **found,
+        "split": split,
+    }
+
+
+def _neurons(tally: NeuronTally, split: Counts, samples: int, found: Totals) -> NeuronLayer:
+    layer = tally.layer
+    rates: list[float] = (tally.spikes / (layer.size * samples)).tolist()
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "sources": list(layer.sources),
+        "role": "neurons",
+        "shape": list(layer.shape),
+        "firing_rate_by_step": rates,
+        **found,
+        "split": split,
+    }
+
+
+def _spiking_macs(tally: Tally) -> int:
+    """Dense operations of one step, in a layer that reads spikes."""
+    return dense(tally.layer) if isinstance(tally, SynapseTally) and not tally.analog else 0
 
 
 def _outputs(tally: Tally) -> int:
     return tally.layer.outputs if isinstance(tally, SynapseTally) else 0
 
 
-def _means(counts: dict[str, Number], samples: int) -> dict[str, Number]:
-    """Per sample; whole numbers stay integers."""
-    return {key: value // samples if value % samples == 0 else value / samples for key, value in counts.items()}
+def _spread(values: Array) -> Spread:
+    least, p5, median, p95, most = np.percentile(values, [0, 5, 50, 95, 100]).tolist()
+    return {"min": least, "p5": p5, "median": median, "p95": p95, "max": most, "std": float(values.std())}
 
 
-def _spread(values: Array) -> dict[str, float]:
-    names = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
-    found = np.percentile(values, list(names.values()))
-    return {**dict(zip(names, found.tolist(), strict=True)), "std": float(values.std())}
-
-
-def _provenance(bundle: Bundle, samples: int) -> dict[str, Any]:
+def _provenance(bundle: Bundle, subject: Subject, samples: int) -> Provenance:
     manifest = bundle.manifest
     return {
+        **subject,
         "samples": samples,
         "timesteps": manifest.timesteps,
-        "encoding": manifest.encoding,
+        "encoding": "frames" if manifest.encoding == "frames" else "static",
         "classes": manifest.labels,
         "readout": "mean of the logits over steps",
         "estimator": ESTIMATOR,

@@ -9,6 +9,8 @@ from typing import Literal
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
 
+from .document import Precision
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -19,7 +21,7 @@ class EvaluateConfig:
     data: Path | None = flag(None, "where the data set's files are", "DIR")
     split: Literal["test", "train"] = flag("test", "which part of it")
     limit: int | None = flag(None, "at most N images, classes in turn", "N")
-    variant: Literal["fp32", "int8"] | None = flag(None, "which network (default: fp32; with --compare all there are)")
+    variant: Precision | None = flag(None, "which network (default: fp32; with --compare all there are)")
     compare: bool = flag(False, "put the bundles side by side in one report")
     early_exit: bool = flag(False, "show accuracy against average steps, and the margin to stop at")
     write: bool = flag(False, "with --early-exit: write the margin into the bundle's manifest")

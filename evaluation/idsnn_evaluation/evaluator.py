@@ -19,6 +19,7 @@ from .assemble import assemble
 from .cost.platforms import Platform
 from .counting.probe import VARIANTS, Probe
 from .counting.tally import Arrays, NeuronTally, SynapseTally, Tally
+from .document import Precision
 from .report import Example, Report
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -37,7 +38,7 @@ def evaluate(
     images: Labelled,
     labels: Sequence[int] | Array,
     *,
-    variant: str = "fp32",
+    variant: Precision = "fp32",
     batch_size: int = 16,
     threads: int | None = None,
     split: str = "test",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +18,7 @@ from .cost.measure import measure
 from .cost.platforms import Platform, read_platforms
 from .counting.probe import VARIANTS
 from .data import open_source
+from .document import Comparison, Document, Precision
 from .evaluator import evaluate
 from .report import Report
 from .show.comparison import comparison, short_names
@@ -29,9 +29,9 @@ from .show.terminal import compared, show
 JSON, HTML = "report.json", "report.html"
 
 
-def run_each(config: EvaluateConfig) -> list[dict[str, Any]]:
+def run_each(config: EvaluateConfig) -> list[Document]:
     """Evaluates each bundle into its own report folder; returns what the report.json files hold."""
-    variant = config.variant or "fp32"
+    variant: Precision = config.variant or "fp32"
     outs = [config.out or _beside(bundle, variant) for bundle in config.bundle]
     if len(set(outs)) < len(outs):
         raise UsageError("two of the bundles lie in one folder and would share a report; evaluate them one by one")
@@ -57,19 +57,21 @@ def run_each(config: EvaluateConfig) -> list[dict[str, Any]]:
     return found
 
 
-def run_compare(config: EvaluateConfig) -> list[dict[str, Any]]:
+def run_compare(config: EvaluateConfig) -> list[Comparison]:
     """Evaluates every bundle, and every variant of it, into one report; returns one object that holds them all."""
     out = config.out or _beside(config.bundle[0], "comparison")
     refuse_existing(out, config.force)
-    platforms, paths, reports = _platforms(config), [], []
+    platforms = _platforms(config)
+    paths: list[str] = []
+    reports: list[Document] = []
     for folder in config.bundle:
         bundle = read_bundle(folder)
-        there = [variant for variant, file in VARIANTS.items() if bundle.has(file)] or ["fp32"]
+        there: list[Precision] = [variant for variant, file in VARIANTS.items() if bundle.has(file)] or ["fp32"]
         for variant in [config.variant] if config.variant else there:
             paths.append(folder.resolve().as_posix())
             reports.append(_evaluated(bundle, variant, config, platforms).to_dict())
     rows = comparison(reports, short_names(paths, [report["provenance"]["variant"] for report in reports]))
-    body = {"format_version": reports[0]["format_version"], "comparison": rows, "reports": reports}
+    body: Comparison = {"format_version": reports[0]["format_version"], "comparison": rows, "reports": reports}
     with replacing_folder(out, config.force) as beside:
         write_json(beside / JSON, body)
         (beside / HTML).write_text(render_comparison(rows, reports), encoding="utf-8")
@@ -80,7 +82,7 @@ def run_compare(config: EvaluateConfig) -> list[dict[str, Any]]:
     return [body]
 
 
-def _evaluated(bundle: Bundle, variant: str, config: EvaluateConfig, platforms: tuple[Platform, ...]) -> Report:
+def _evaluated(bundle: Bundle, variant: Precision, config: EvaluateConfig, platforms: tuple[Platform, ...]) -> Report:
     source = open_source(bundle.manifest, config.dataset, config.split, config.data, config.limit)
     report = evaluate(
         bundle,

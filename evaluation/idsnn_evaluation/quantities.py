@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _ENERGIES = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
@@ -23,6 +23,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
+def fixed(value: float | None, unit: str = "") -> str:
+    """1.234 → "1.23", with a unit behind it; "–" for None."""
+    return "–" if value is None else f"{value:.2f}{unit}"
+
+
 def joules(pj: float) -> str:
     """Picojoules in the unit that suits: 1234567 → "1.23 µJ"."""
     for size, unit in _ENERGIES:
@@ -31,7 +36,7 @@ def joules(pj: float) -> str:
     return f"{pj:.3g} pJ"
 
 
-def energy(interval: Any) -> str:
+def energy(interval: Sequence[float]) -> str:
     """[least, most] in picojoules: "1.2 µJ", or "1.2 to 3.4 µJ" where they differ."""
     low, high = (joules(value) for value in interval)
     if low == high:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .counts import Counts, Totals
+from .document import Accuracy, Baselines, Document, EarlyExit, Energy, Layer, Measured, Provenance, Spreads
+
 Array = np.ndarray[Any, np.dtype[Any]]
 REPORT_VERSION = 1
 
@@ -30,21 +33,32 @@ class Example:
 
 @dataclass(frozen=True)
 class Report:
-    """A report; the attributes are report.json's keys and docs/report.md their meaning."""
+    """A report; the attributes are report.json's keys (`document.Document`) and docs/report.md their meaning."""
 
-    provenance: dict[str, Any]
-    accuracy: dict[str, Any]
-    totals: dict[str, Any]
-    split: dict[str, Any]
-    spread: dict[str, Any]
-    layers: list[dict[str, Any]]
-    baselines: dict[str, Any]
-    energy: dict[str, Any]
-    early_exit: dict[str, Any] | None
-    measured: dict[str, Any] | None = None
+    provenance: Provenance
+    accuracy: Accuracy
+    totals: Totals
+    split: Counts
+    spread: Spreads
+    layers: list[Layer]
+    baselines: Baselines
+    energy: Energy
+    early_exit: EarlyExit | None
+    measured: Measured | None = None
     examples: tuple[Example, ...] = field(default=(), repr=False)  # for the HTML page; not in report.json
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Document:
         """The object that report.json holds."""
-        keys = [key for key in self.__dataclass_fields__ if key != "examples"]
-        return {"format_version": REPORT_VERSION, **{key: getattr(self, key) for key in keys}}
+        return {
+            "format_version": REPORT_VERSION,
+            "provenance": self.provenance,
+            "accuracy": self.accuracy,
+            "totals": self.totals,
+            "split": self.split,
+            "spread": self.spread,
+            "layers": self.layers,
+            "baselines": self.baselines,
+            "energy": self.energy,
+            "early_exit": self.early_exit,
+            "measured": self.measured,
+        }

@@ -9,10 +9,9 @@ reported.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..document import EarlyExit, ExitPart, ExitPoint
 from .scores import Array, Scores
 
 TOLERANCE = 0.005
@@ -26,14 +25,14 @@ def exits(margins: Array, margin: float) -> Array:
     return np.asarray(reached.argmax(axis=0) + 1)
 
 
-def at_margin(scores: Scores, margin: float) -> dict[str, float]:
+def at_margin(scores: Scores, margin: float) -> ExitPoint:
     """Accuracy and average steps when samples stop at `margin`."""
     steps = exits(scores.margins, margin)
     right = scores.correct[steps - 1, np.arange(len(scores))]
     return {"margin": margin, "accuracy": float(right.mean()), "average_steps": float(steps.mean())}
 
 
-def early_exit(scores: Scores) -> dict[str, Any] | None:
+def early_exit(scores: Scores) -> EarlyExit | None:
     """The report's `early_exit`: the margin, how it was chosen and what it gives; None for under two samples.
 
     `curve` is accuracy against average steps on the rest; the keys are docs/report.md's.
@@ -45,13 +44,12 @@ def early_exit(scores: Scores) -> dict[str, Any] | None:
     goal = float(chosen_on.correct[-1].mean()) - TOLERANCE
     # The margin 1 is the last resort: it stops early only where the probabilities have rounded to 1 and 0.
     margin = next((m for m in MARGINS if at_margin(chosen_on, m)["accuracy"] >= goal), 1.0)
-    chosen, judged = at_margin(chosen_on, margin), at_margin(judged_on, margin)
     curve = [at_margin(judged_on, m) for m in MARGINS]
     return {
         "margin": margin,
         "tolerance": TOLERANCE,
-        "validation": {**_part(chosen_on), **chosen},
-        "rest": {**_part(judged_on), **judged},
+        "validation": _part(chosen_on, margin),
+        "rest": _part(judged_on, margin),
         "curve": [point for i, point in enumerate(curve) if i == 0 or _moved(point, curve[i - 1])],
     }
 
@@ -64,9 +62,13 @@ def validation_part(labels: Array) -> Array:
     return part
 
 
-def _part(scores: Scores) -> dict[str, Any]:
-    return {"samples": len(scores), "full_accuracy": float(scores.correct[-1].mean())}
+def _part(scores: Scores, margin: float) -> ExitPart:
+    return {
+        "samples": len(scores),
+        "full_accuracy": float(scores.correct[-1].mean()),
+        **at_margin(scores, margin),
+    }
 
 
-def _moved(point: dict[str, float], before: dict[str, float]) -> bool:
+def _moved(point: ExitPoint, before: ExitPoint) -> bool:
     return (point["accuracy"], point["average_steps"]) != (before["accuracy"], before["average_steps"])

@@ -10,6 +10,8 @@ import numpy as np
 
 from idsnn_deploy.anytime import running_mean, separation
 
+from ..document import Accuracy, ClassAccuracy
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -55,10 +57,10 @@ class Scores:
         return np.asarray(self.classes == self.labels)
 
 
-def accuracy(scores: Scores, names: Sequence[str], torch: float | None) -> dict[str, Any]:
+def accuracy(scores: Scores, names: Sequence[str], torch: float | None) -> Accuracy:
     """The report's `accuracy`: top-1, by class and by step, beside the figure from training (`torch`)."""
     right = scores.correct
-    per_class = {}
+    per_class: dict[str, ClassAccuracy] = {}
     for label, name in enumerate(names):
         members = scores.labels == label
         if members.any():

@@ -12,25 +12,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
+from ..counts import Number, Totals
+from ..document import (
+    ArithmeticRow,
+    Baselines,
+    BitMatched,
+    ConstantRow,
+    Energy,
+    MemoryRow,
+    Network,
+    PlatformRow,
+    Precision,
+    Standing,
+)
 from ..quantities import percent
 from .platforms import Constant, Platform, Range, constants, platforms, without_figure
 
-Counts = Mapping[str, Any]
-PRECISIONS = {"fp32": 32, "int8": 8}  # bits of a weight
+PRECISIONS: dict[Precision, int] = {"fp32": 32, "int8": 8}  # bits of a weight
 POTENTIAL_BITS = 32  # membrane potentials, addresses and partial sums stay this wide
 TIERS = {"sram_8k": "8 KiB SRAM", "sram_32k": "32 KiB SRAM", "sram_1m": "1 MiB SRAM", "dram": "off-chip DRAM"}
 REFERENCE_TIER = "sram_32k"
 
 
-def estimate(totals: Counts, baselines: Counts, timesteps: int, extra: Sequence[Platform] = ()) -> dict[str, Any]:
+def estimate(totals: Totals, baselines: Baselines, timesteps: int, extra: Sequence[Platform] = ()) -> Energy:
     """The report's `energy`: the readings A, B and C, and the platforms; every constant used is listed.
 
     Args:
-        totals: counts per sample (`keys.ADDED` and the ratios).
-        baselines: `ann` {macs, outputs} and `teacher` {dense_macs} or None.
+        totals: counts and ratios per sample.
+        baselines: the same network as an ANN, and the teacher where there was one.
         timesteps: T.
         extra: the user's platforms, beside the shipped ones.
     """
@@ -42,36 +52,37 @@ def estimate(totals: Counts, baselines: Counts, timesteps: int, extra: Sequence[
         "bit_matched": bit_matched(totals, baselines, timesteps, known),
         "platforms": [on_platform(totals, platform) for platform in (*platforms(), *extra)],
         "no_figure": list(without_figure()),
-        "constants": {name: _plain(constant) for name, constant in known.items()},
+        "constants": {name: _row(constant) for name, constant in known.items()},
     }
 
 
-def arithmetic(totals: Counts, baselines: Counts, known: Mapping[str, Constant]) -> list[dict[str, Any]]:
+def arithmetic(totals: Totals, baselines: Baselines, known: Mapping[str, Constant]) -> list[ArithmeticRow]:
     """Reading A: E = ACs e_ac + MACs e_mac, for the spiking network, the same network as an ANN, and the teacher.
 
     The spiking network's MACs are those of its stem, once. `with_neurons` adds what the neurons do: a leak
     (a MAC) and a comparison (an AC) an update, and the additions of biases, residuals and pools.
     """
-    rows = []
+    rows: list[ArithmeticRow] = []
     teacher = _teacher_macs(baselines)
     for precision in PRECISIONS:
         ac, mac = known[f"{precision}_ac"].value, known[f"{precision}_mac"].value
-        networks = {
+        networks: dict[Network, tuple[Number, Number]] = {
             "spiking network": (_acs(totals), totals["stem_macs"]),
             "spiking network with neurons": (
                 _acs(totals) + _other_adds(totals),
                 totals["stem_macs"] + _updates(totals),
             ),
             "same network as an ANN": (0, baselines["ann"]["macs"]),
-            **({} if teacher is None else {"teacher": (0, teacher)}),
         }
+        if teacher is not None:
+            networks["teacher"] = (0, teacher)
         for network, (acs, macs) in networks.items():
             pj = _sum(_times(acs, ac), _times(macs, mac))
             rows.append({"network": network, "precision": precision, "acs": acs, "macs": macs, "pj": list(pj)})
     return rows
 
 
-def memory(totals: Counts, baselines: Counts, known: Mapping[str, Constant]) -> list[dict[str, Any]]:
+def memory(totals: Totals, baselines: Baselines, known: Mapping[str, Constant]) -> list[MemoryRow]:
     """Reading B: arithmetic plus memory traffic, every word from one tier of memory, nothing reused.
 
         spiking   weights: ACs + stem MACs          potentials: 2 ACs + 2 updates      (read and written)
@@ -82,7 +93,7 @@ def memory(totals: Counts, baselines: Counts, known: Mapping[str, Constant]) -> 
     After Lemaire et al., ICONIP 2022 (arXiv 2210.13107), with the exact fan-out in place of its ceil(k / stride)^2;
     b_w is 32 or 8 bits, b_p 32; 64-bit accesses are packed full. An ANN that reuses what it has read costs less.
     """
-    rows = []
+    rows: list[MemoryRow] = []
     macs, outputs = baselines["ann"]["macs"], baselines["ann"]["outputs"]
     stem = totals["stem_macs"]
     potentials = 2 * _acs(totals) + 2 * _updates(totals)
@@ -112,7 +123,7 @@ def memory(totals: Counts, baselines: Counts, known: Mapping[str, Constant]) -> 
     return rows
 
 
-def bit_matched(totals: Counts, baselines: Counts, timesteps: int, known: Mapping[str, Constant]) -> dict[str, Any]:
+def bit_matched(totals: Totals, baselines: Baselines, timesteps: int, known: Mapping[str, Constant]) -> BitMatched:
     """Reading C: against an ANN whose activations have bits = ceil(log2(T + 1)), weights 8 bits in both.
 
         e_mac(bits) = (bits / 8) e_multiply + e_ac          a multiplier's energy grows with its width
@@ -141,7 +152,7 @@ def bit_matched(totals: Counts, baselines: Counts, timesteps: int, known: Mappin
     }
 
 
-def compare(value: float | None, limits: Range) -> str:
+def compare(value: float | None, limits: Range) -> Standing:
     """Where a value lies: "below", "within" or "above" the published range; "unknown" without one."""
     if value is None:
         return "unknown"
@@ -149,7 +160,7 @@ def compare(value: float | None, limits: Range) -> str:
     return "below" if value < low else "above" if value > high else "within"
 
 
-def verdict(totals: Counts, bits: int, rate: str, synapse: str, known: Mapping[str, Constant]) -> str:
+def verdict(totals: Totals, bits: int, rate: Standing, synapse: Standing, known: Mapping[str, Constant]) -> str:
     """One sentence on reading C."""
     if "unknown" in (rate, synapse):
         return "No spiking neurons read spikes here, so the published break-even points do not apply."
@@ -167,7 +178,7 @@ def verdict(totals: Counts, bits: int, rate: str, synapse: str, known: Mapping[s
     return f"{found}: {outcome.get((rate, synapse), f'against an ANN of {bits} bits the sources leave it open')}."
 
 
-def on_platform(totals: Counts, platform: Platform) -> dict[str, Any]:
+def on_platform(totals: Totals, platform: Platform) -> PlatformRow:
     """What published figures of a platform give: E = operations e_synop + updates e_update.
 
     Operations are the accumulates where only events cost, every dense operation of every step elsewhere. The stem is
@@ -176,27 +187,43 @@ def on_platform(totals: Counts, platform: Platform) -> dict[str, Any]:
     operations = _acs(totals) if platform.counts == "events" else totals["dense_each_step"]
     synops = _times(operations, platform.synop_pj)
     updates = (0.0, 0.0) if platform.update_pj is None else _times(_updates(totals), platform.update_pj)
-    return {**_plain(platform), "pj": list(_sum(synops, updates))}
+    return {
+        "name": platform.name,
+        "counts": platform.counts,
+        "synop_pj": list(platform.synop_pj),
+        "update_pj": None if platform.update_pj is None else list(platform.update_pj),
+        "node": platform.node,
+        "year": platform.year,
+        "includes": platform.includes,
+        "source": platform.source,
+        "pj": list(_sum(synops, updates)),
+    }
 
 
-def _plain(record: Constant | Platform) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(record).items()}
+def _row(constant: Constant) -> ConstantRow:
+    return {
+        "value": list(constant.value),
+        "unit": constant.unit,
+        "node": constant.node,
+        "year": constant.year,
+        "includes": constant.includes,
+        "source": constant.source,
+    }
 
 
-def _acs(totals: Counts) -> float:
+def _acs(totals: Totals) -> float:
     return float(totals["conv_acs"] + totals["head_acs"])
 
 
-def _updates(totals: Counts) -> float:
+def _updates(totals: Totals) -> float:
     return float(totals["neuron_updates"])
 
 
-def _other_adds(totals: Counts) -> float:
-    keys = ("threshold_compares", "bias_adds", "residual_adds", "pool_adds")
-    return float(sum(totals[key] for key in keys))
+def _other_adds(totals: Totals) -> float:
+    return float(totals["threshold_compares"] + totals["bias_adds"] + totals["residual_adds"] + totals["pool_adds"])
 
 
-def _teacher_macs(baselines: Counts) -> float | None:
+def _teacher_macs(baselines: Baselines) -> float | None:
     teacher = baselines["teacher"]
     return None if not teacher else teacher.get("dense_macs")
 

@@ -6,16 +6,16 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from idsnn_deploy.manifest import Bundle
 from idsnn_deploy.onnx_file import Graph, Options
 
+from ..document import Measured, Precision
 from .powercap import joules, read_counters
 
-MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+MODELS: dict[Precision, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 _WARM_UP, _SECONDS, _LEAST, _MOST = 5, 2.0, 20, 1000
 DENSE_NOTE = (
     "onnxruntime's kernels are dense: they multiply by every zero, so sparse spikes make this machine neither "
@@ -26,7 +26,7 @@ NO_COUNTER = (
 )
 
 
-def measure(bundle: Bundle, variant: str = "fp32", threads: int | None = None) -> dict[str, Any]:
+def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = None) -> Measured:
     """The report's `measured`: milliseconds and millijoules for one image at batch 1 with the shipped model."""
     manifest = bundle.manifest
     graph = Graph(bundle, MODELS[variant], Options(threads=threads))

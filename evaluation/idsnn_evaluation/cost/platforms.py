@@ -24,13 +24,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import read_bytes
 
 Range = tuple[float, float]
-COUNTS = ("events", "dense")
+Counted = Literal["events", "dense"]
 _MAX_BYTES = 2**20
 
 
@@ -56,7 +56,7 @@ class Platform:
     """
 
     name: str
-    counts: str
+    counts: Counted
     synop_pj: Range
     update_pj: Range | None
     node: str
@@ -123,8 +123,10 @@ def _platform(entry: Any, where: str) -> Platform:
     if missing or unknown:
         words = f"lacks {', '.join(missing)}" if missing else f"has the unknown {', '.join(unknown)}"
         raise UsageError(f"{where}: platform {name!r} {words}; see docs/report.md")
-    if entry["counts"] not in COUNTS:
-        raise UsageError(f"{where}: platform {name!r}: counts is {entry['counts']!r}; known are {', '.join(COUNTS)}")
+    if entry["counts"] not in get_args(Counted):
+        raise UsageError(
+            f"{where}: platform {name!r}: counts is {entry['counts']!r}; known are {', '.join(get_args(Counted))}"
+        )
     try:
         update = entry.get("update_pj")
         ranges = {"synop_pj": _range(entry["synop_pj"]), "update_pj": None if update is None else _range(update)}

@@ -11,10 +11,11 @@ from idsnn_deploy.errors import BundleError
 from idsnn_deploy.manifest import Bundle
 from idsnn_deploy.onnx_file import Graph, Options
 
+from ..document import Precision
 from .table import Neurons, Synapses, read_table, still
 from .tally import Arrays, NeuronTally, SynapseTally, Tally
 
-VARIANTS = {"fp32": "model.probe.onnx", "int8": "model.int8.probe.onnx"}
+VARIANTS: dict[Precision, str] = {"fp32": "model.probe.onnx", "int8": "model.int8.probe.onnx"}
 
 
 class Probe:
@@ -26,7 +27,7 @@ class Probe:
         fixed: the batch that the graph was exported for, or None.
     """
 
-    def __init__(self, bundle: Bundle, variant: str = "fp32", options: Options | None = None) -> None:
+    def __init__(self, bundle: Bundle, variant: Precision = "fp32", options: Options | None = None) -> None:
         manifest = bundle.manifest
         self.entries = read_table(manifest.layers, str(bundle.folder / "manifest.json"))
         if not any(isinstance(entry, Synapses) for entry in self.entries):

@@ -1,22 +1,17 @@
-"""From tallies to the report's rows: the keys of `keys.ADDED` for each layer, over the whole split."""
+"""From tallies to the report's rows: the keys of `counts.ADDED` for each layer, over the whole split."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import prod
 
-from .keys import ADDED
+from ..counts import Counts, Number, Ratios, complete
 from .operations import dense, nominal
 from .table import Entry, Pool, Synapses
 from .tally import NeuronTally, SynapseTally, Tally
 
-Number = int | float
 
-
-def layer_counts(
-    tally: Tally, samples: int, timesteps: int, still: frozenset[str], head: Synapses | None
-) -> dict[str, Number]:
-    """One layer's counts over `samples`, every key of `ADDED`; `still` names what is the same at every step."""
+def layer_counts(tally: Tally, samples: int, timesteps: int, still: frozenset[str], head: Synapses | None) -> Counts:
+    """One layer's counts over `samples`; `still` names what is the same at every step."""
     own = (
         _synaptic(tally, samples, timesteps, tally.layer is head)
         if isinstance(tally, SynapseTally)
@@ -25,11 +20,11 @@ def layer_counts(
     steps = 1 if still.issuperset(tally.layer.sources) else timesteps
     own["pool_adds"] = sum(pool.adds for pool in tally.layer.pools) * steps * samples
     own["residual_adds"] = (len(tally.layer.sources) - 1) * _arriving(tally.layer) * steps * samples
-    return {key: own.get(key, 0) for key in ADDED}
+    return complete(own)
 
 
-def ratios(counts: Mapping[str, Number], samples: int, timesteps: int, spiking_macs: int) -> dict[str, float | None]:
-    """The keys of `keys.RATIOS` from counts over `samples`; null where there is nothing to divide by.
+def ratios(counts: Counts, samples: int, timesteps: int, spiking_macs: int) -> Ratios:
+    """The ratios of counts over `samples`; None where there is nothing to divide by.
 
     Args:
         counts: a layer's or the totals' counts.

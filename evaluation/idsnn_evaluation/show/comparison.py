@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from .words import Report, memory_row, row
+from ..document import ComparisonRow, Document
+from .words import arithmetic_row, memory_row
 
 
-def comparison(reports: Sequence[Report], names: Sequence[str]) -> list[dict[str, Any]]:
+def comparison(reports: Sequence[Document], names: Sequence[str]) -> list[ComparisonRow]:
     """One row a report, in their order; figures are per sample, energies in picojoules."""
     return [_row(report, name) for report, name in zip(reports, names, strict=True)]
 
@@ -22,21 +22,30 @@ def short_names(paths: Sequence[str], variants: Sequence[str]) -> list[str]:
     return [f"{name} {variant}" if many else name for name, variant in zip(names, variants, strict=True)]
 
 
-def _row(report: Report, name: str) -> dict[str, Any]:
-    about, totals, energy = report["provenance"], report["totals"], report["energy"]
-    arithmetic = {p: row(report, "spiking network", p) for p in ("fp32", "int8")}
-    own = "int8" if about["variant"] == "int8" else "fp32"
-    tier = memory_row(report, own)
-    keys = ("firing_rate", "conv_acs", "head_acs", "stem_macs", "ann_macs", "effective_acs", "effective_macs")
+def _row(report: Document, name: str) -> ComparisonRow:
+    about, totals = report["provenance"], report["totals"]
+    early, measured = report["early_exit"], report["measured"]
     return {
         "name": name,
-        **{key: about[key] for key in ("dataset", "split", "samples", "timesteps", "variant")},
+        "dataset": about["dataset"],
+        "split": about["split"],
+        "samples": about["samples"],
+        "timesteps": about["timesteps"],
+        "variant": about["variant"],
         "accuracy": report["accuracy"]["top1"],
         "accuracy_first_step": report["accuracy"]["by_step"][0],
-        **{key: totals[key] for key in (*keys, "spikes_per_synapse")},
-        **{f"arithmetic_{p}_pj": found["pj"][0] for p, found in arithmetic.items() if found},
-        "memory_ratio": tier["ratio"],
-        "rate_is": energy["bit_matched"]["rate_is"],
-        "early_exit_steps": report["early_exit"] and report["early_exit"]["rest"]["average_steps"],
-        "latency_ms": report["measured"] and report["measured"]["latency_ms"]["p50"],
+        "firing_rate": totals["firing_rate"],
+        "conv_acs": totals["conv_acs"],
+        "head_acs": totals["head_acs"],
+        "stem_macs": totals["stem_macs"],
+        "ann_macs": totals["ann_macs"],
+        "effective_acs": totals["effective_acs"],
+        "effective_macs": totals["effective_macs"],
+        "spikes_per_synapse": totals["spikes_per_synapse"],
+        "arithmetic_fp32_pj": arithmetic_row(report, "spiking network", "fp32")["pj"][0],
+        "arithmetic_int8_pj": arithmetic_row(report, "spiking network", "int8")["pj"][0],
+        "memory_ratio": memory_row(report, about["variant"])["ratio"],
+        "rate_is": report["energy"]["bit_matched"]["rate_is"],
+        "early_exit_steps": None if early is None else early["rest"]["average_steps"],
+        "latency_ms": None if measured is None else measured["latency_ms"]["p50"],
     }

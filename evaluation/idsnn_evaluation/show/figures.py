@@ -10,12 +10,13 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .words import Report, estimator, subject
+from ..document import Document
+from .words import estimator, neurons, subject, synapses
 
 SPIKING, ANN, TEACHER = "#0b7a75", "#b4651a", "#7a5cc0"
 
 
-def write_figures(report: Report, folder: Path) -> None:
+def write_figures(report: Document, folder: Path) -> None:
     """Writes every figure of `FIGURES` into `folder` as NAME.png and NAME.svg, the same bytes for the same report."""
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(
@@ -34,21 +35,21 @@ def write_figures(report: Report, folder: Path) -> None:
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
-def _rates(report: Report, axes: Any) -> None:
-    neurons = [each for each in report["layers"] if each["role"] == "neurons"]
-    if not neurons:
+def _rates(report: Document, axes: Any) -> None:
+    layers = neurons(report)
+    if not layers:
         axes.text(0.5, 0.5, "no spiking neurons", ha="center")
         return
-    rates = [[100 * value for value in each["firing_rate_by_step"]] for each in neurons]
+    rates = [[100 * value for value in each["firing_rate_by_step"]] for each in layers]
     image = axes.imshow(rates, aspect="auto", cmap="viridis", vmin=0)
     axes.set_xticks(range(len(rates[0])), [str(t + 1) for t in range(len(rates[0]))])
-    axes.set_yticks(range(len(neurons)), [each["name"] for each in neurons])
+    axes.set_yticks(range(len(layers)), [each["name"] for each in layers])
     axes.set(xlabel="time step", title="Firing rate by layer and step")
     axes.figure.colorbar(image, ax=axes, label="% of neurons")
 
 
-def _operations(report: Report, axes: Any) -> None:
-    layers = [each for each in report["layers"] if each["role"] != "neurons"]
+def _operations(report: Document, axes: Any) -> None:
+    layers = synapses(report)
     places = range(len(layers))
     own = [each["conv_acs"] + each["head_acs"] + each["stem_macs"] for each in layers]
     axes.barh(
@@ -67,7 +68,7 @@ def _operations(report: Report, axes: Any) -> None:
     axes.legend(frameon=False)
 
 
-def _accuracy(report: Report, axes: Any) -> None:
+def _accuracy(report: Document, axes: Any) -> None:
     by_step = report["accuracy"]["by_step"]
     axes.plot(
         range(1, len(by_step) + 1), [100 * y for y in by_step], "o-", color=SPIKING, label="all samples run t steps"
@@ -84,7 +85,7 @@ def _accuracy(report: Report, axes: Any) -> None:
     axes.legend(frameon=False)
 
 
-def _energy(report: Report, axes: Any) -> None:
+def _energy(report: Document, axes: Any) -> None:
     rows = [each for each in report["energy"]["arithmetic"] if each["precision"] == "fp32"]
     bars = [(f"A: {each['network']}", each["pj"], _colour(each["network"])) for each in rows]
     for each in report["energy"]["memory"]:
@@ -108,7 +109,7 @@ def _colour(network: str) -> str:
     return {"same network as an ANN": ANN, "teacher": TEACHER}.get(network, SPIKING)
 
 
-FIGURES: dict[str, Callable[[Report, Any], None]] = {
+FIGURES: dict[str, Callable[[Document, Any], None]] = {
     "firing_rate": _rates,
     "operations": _operations,
     "accuracy": _accuracy,

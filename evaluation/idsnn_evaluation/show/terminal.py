@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..quantities import count, energy, joules, percent, times
-from .words import Report, estimator, subject, summary
+from ..counts import Totals
+from ..document import ComparisonRow, Document
+from ..quantities import count, energy, fixed, joules, percent, times
+from .words import estimator, subject, summary
 
 
-def show(report: Report, console: Console, early_exit: bool = False) -> None:
+def show(report: Document, console: Console, early_exit: bool = False) -> None:
     """Prints the report: summary, layers, energy, and the early-exit curve where asked for."""
     console.print(f"\n{summary(report)}\n", highlight=False)
     console.print(_layers(report))
@@ -25,57 +26,58 @@ def show(report: Report, console: Console, early_exit: bool = False) -> None:
     console.print(f"\n[dim]{subject(report)}; {estimator(report)}[/dim]", highlight=False)
 
 
-def compared(rows: Sequence[dict[str, Any]], console: Console) -> None:
+def compared(rows: Sequence[ComparisonRow], console: Console) -> None:
     """Prints several networks side by side, a column each."""
     table = Table(title="Side by side, per sample", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for row in rows:
         table.add_column(str(row["name"]), justify="right")
-    for words, key, shown in COMPARED:
-        table.add_row(words, *(shown(row[key]) for row in rows))
+    for words, shown in COMPARED:
+        table.add_row(words, *map(shown, rows))
     console.print(table)
 
 
-COMPARED = (
-    ("data set", "dataset", str),
-    ("samples", "samples", lambda value: f"{value:,}"),
-    ("steps T", "timesteps", str),
-    ("precision", "variant", str),
-    ("accuracy", "accuracy", lambda value: percent(value, 2)),
-    ("accuracy after 1 step", "accuracy_first_step", lambda value: percent(value, 2)),
-    ("firing rate", "firing_rate", percent),
-    ("accumulates, hidden layers", "conv_acs", count),
-    ("accumulates, head", "head_acs", count),
-    ("MACs of the stem", "stem_macs", count),
-    ("MACs of the ANN twin", "ann_macs", count),
-    ("spikes per synapse", "spikes_per_synapse", lambda value: "–" if value is None else f"{value:.2f}"),
-    ("A: 45 nm arithmetic, fp32", "arithmetic_fp32_pj", joules),
-    ("A: 45 nm arithmetic, int8", "arithmetic_int8_pj", joules),
-    ("B: with 32 KiB SRAM, against the ANN", "memory_ratio", times),
-    ("C: spike rate against break-even", "rate_is", str),
-    ("average steps with early exit", "early_exit_steps", lambda value: "–" if value is None else f"{value:.2f}"),
-    ("latency on this machine", "latency_ms", lambda value: "–" if value is None else f"{value:.2f} ms"),
+COMPARED: tuple[tuple[str, Callable[[ComparisonRow], str]], ...] = (
+    ("data set", lambda row: str(row["dataset"])),
+    ("samples", lambda row: f"{row['samples']:,}"),
+    ("steps T", lambda row: str(row["timesteps"])),
+    ("precision", lambda row: row["variant"]),
+    ("accuracy", lambda row: percent(row["accuracy"], 2)),
+    ("accuracy after 1 step", lambda row: percent(row["accuracy_first_step"], 2)),
+    ("firing rate", lambda row: percent(row["firing_rate"])),
+    ("accumulates, hidden layers", lambda row: count(row["conv_acs"])),
+    ("accumulates, head", lambda row: count(row["head_acs"])),
+    ("MACs of the stem", lambda row: count(row["stem_macs"])),
+    ("MACs of the ANN twin", lambda row: count(row["ann_macs"])),
+    ("spikes per synapse", lambda row: fixed(row["spikes_per_synapse"])),
+    ("A: 45 nm arithmetic, fp32", lambda row: joules(row["arithmetic_fp32_pj"])),
+    ("A: 45 nm arithmetic, int8", lambda row: joules(row["arithmetic_int8_pj"])),
+    ("B: with 32 KiB SRAM, against the ANN", lambda row: times(row["memory_ratio"])),
+    ("C: spike rate against break-even", lambda row: row["rate_is"]),
+    ("average steps with early exit", lambda row: fixed(row["early_exit_steps"])),
+    ("latency on this machine", lambda row: fixed(row["latency_ms"], " ms")),
 )
 
 
-def _layers(report: Report) -> Table:
+def _layers(report: Document) -> Table:
     table = Table(title="Layers, per sample over all steps", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("layer", no_wrap=True)
     for name in ("rate", "spikes", "operations", "as an ANN", "rate x MAC"):
         table.add_column(name, justify="right")
     for entry in report["layers"]:
-        table.add_row(*_figures(entry), style="dim" if entry["role"] == "neurons" else None)
+        table.add_row(
+            entry["name"], *_figures(entry, entry["role"]), style="dim" if entry["role"] == "neurons" else None
+        )
     table.add_section()
-    table.add_row(*_figures({**report["totals"], "name": "total", "role": ""}), style="bold")
+    table.add_row("total", *_figures(report["totals"]), style="bold")
     return table
 
 
-def _figures(entry: Any) -> list[str]:
+def _figures(entry: Totals, role: str = "") -> list[str]:
     over = entry["rate_overcount_percent"]
     acs, macs = entry["conv_acs"] + entry["head_acs"], entry["stem_macs"]
-    neurons = entry["role"] == "neurons"
+    neurons = role == "neurons"
     return [
-        entry["name"],
         percent(entry["firing_rate"]),
         count(entry["spikes"]) if entry["spikes"] or neurons else "",
         "" if neurons else f"{count(macs)} MAC" if macs and not acs else f"{count(acs)} AC",
@@ -84,7 +86,7 @@ def _figures(entry: Any) -> list[str]:
     ]
 
 
-def _energy(report: Report) -> Table:
+def _energy(report: Document) -> Table:
     found = report["energy"]
     table = Table(title="Energy a sample: three readings", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("reading", "network", "fp32", "int8"):
@@ -93,16 +95,16 @@ def _energy(report: Report) -> Table:
         pair = [row["pj"] for row in found["arithmetic"] if row["network"] == network]
         table.add_row("A  45 nm", network.replace("same network as an ANN", "as an ANN"), *map(energy, pair))
     for tier in dict.fromkeys(row["tier"] for row in found["memory"]):
-        pair = [row for row in found["memory"] if row["tier"] == tier]
-        table.add_row(f"B  {tier}", "spiking network", *(energy(row["spiking_pj"]) for row in pair))
-        table.add_row("", "as an ANN", *(energy(row["ann_pj"]) for row in pair))
+        rows = [row for row in found["memory"] if row["tier"] == tier]
+        table.add_row(f"B  {tier}", "spiking network", *(energy(row["spiking_pj"]) for row in rows))
+        table.add_row("", "as an ANN", *(energy(row["ann_pj"]) for row in rows))
     matched = found["bit_matched"]
     table.add_row(f"C  {matched['bits']} bits", "spiking network", "", energy(matched["spiking_pj"]))
     table.add_row("", f"ANN of {matched['bits']} bits", "", energy(matched["ann_pj"]))
     return table
 
 
-def _measured(report: Report, console: Console) -> None:
+def _measured(report: Document, console: Console) -> None:
     found = report["measured"]
     if found is None:
         return
@@ -114,7 +116,7 @@ def _measured(report: Report, console: Console) -> None:
     )
 
 
-def _early_exit(report: Report, console: Console) -> None:
+def _early_exit(report: Document, console: Console) -> None:
     found = report["early_exit"]
     if found is None:
         console.print("\nEarly exit: too few samples to choose a margin on one part and judge it on another.")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ..document import ArithmeticRow, Document, MemoryRow, Network, NeuronLayer, Precision, SynapticLayer
 from ..quantities import count, joules, percent, times
 
-Report = Mapping[str, Any]
 
-
-def subject(report: Report) -> str:
+def subject(report: Document) -> str:
     """What was measured: "digits, test split, 360 samples, T = 4, same image at every step, fp32"."""
     about = report["provenance"]
     encoding = {"static": "the same image at every step", "frames": "one frame a step"}[about["encoding"]]
@@ -20,44 +16,52 @@ def subject(report: Report) -> str:
     )
 
 
-def estimator(report: Report) -> str:
+def estimator(report: Document) -> str:
     """Who counted: "idsnn_evaluation 0.1.0"."""
     return f"{report['provenance']['estimator']} {report['provenance']['version']}"
 
 
-def row(report: Report, network: str, precision: str = "fp32") -> dict[str, Any] | None:
-    """A row of energy reading A, or None where the network is not known."""
+def neurons(report: Document) -> list[NeuronLayer]:
+    """The layers of spiking neurons, in order."""
+    return [layer for layer in report["layers"] if layer["role"] == "neurons"]
+
+
+def synapses(report: Document) -> list[SynapticLayer]:
+    """The layers with weights, in order."""
+    return [layer for layer in report["layers"] if layer["role"] != "neurons"]
+
+
+def arithmetic_row(report: Document, network: Network, precision: Precision = "fp32") -> ArithmeticRow:
+    """A row of energy reading A; every network but a teacher has one in every precision."""
     rows = report["energy"]["arithmetic"]
-    return next((r for r in rows if r["network"] == network and r["precision"] == precision), None)
+    return next(row for row in rows if row["network"] == network and row["precision"] == precision)
 
 
-def memory_row(report: Report, precision: str = "fp32") -> dict[str, Any]:
+def memory_row(report: Document, precision: Precision = "fp32") -> MemoryRow:
     """The row of energy reading B whose memory is the reference."""
-    rows: list[dict[str, Any]] = report["energy"]["memory"]
-    return next(r for r in rows if r["reference"] and r["precision"] == precision)
+    rows = report["energy"]["memory"]
+    return next(row for row in rows if row["reference"] and row["precision"] == precision)
 
 
-def readings(report: Report) -> dict[str, float | None]:
+def readings(report: Document) -> dict[str, float | None]:
     """The spiking network's energy over the same network's as an ANN, least over least, by reading."""
-    spiking, twin = row(report, "spiking network"), row(report, "same network as an ANN")
+    spiking, twin = arithmetic_row(report, "spiking network"), arithmetic_row(report, "same network as an ANN")
     memory = memory_row(report)
     matched = report["energy"]["bit_matched"]
     pairs = {
-        "A": (spiking["pj"][0], twin["pj"][0]) if spiking and twin else (0.0, 0.0),
+        "A": (spiking["pj"][0], twin["pj"][0]),
         "B": (memory["spiking_pj"][0], memory["ann_pj"][0]),
         "C": (matched["spiking_pj"][0], matched["ann_pj"][0]),
     }
     return {letter: own / other if other else None for letter, (own, other) in pairs.items()}
 
 
-def summary(report: Report) -> str:
+def summary(report: Document) -> str:
     """The report in two sentences."""
     totals, about = report["totals"], report["provenance"]
     split = about["split"].removesuffix(" (limited)")
     right = f"{percent(report['accuracy']['top1'])} of {about['samples']:,} {split} samples"
-    spiking, twin = row(report, "spiking network"), row(report, "same network as an ANN")
-    assert spiking
-    assert twin
+    spiking, twin = arithmetic_row(report, "spiking network"), arithmetic_row(report, "same network as an ANN")
     own, other = spiking["pj"][0], twin["pj"][0]
     acs = totals["conv_acs"] + totals["head_acs"]
     rate = "no spiking neurons" if totals["firing_rate"] is None else f"{percent(totals['firing_rate'])} of neurons"

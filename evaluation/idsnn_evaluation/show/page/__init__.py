@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
-from typing import Any
 
+from ...document import ComparisonRow, Document
 from ...quantities import count, percent
 from ...report import Report
 from ..terminal import COMPARED
@@ -19,7 +19,6 @@ from .examples import examples
 from .layers import operations, rates
 from .sources import counts, provenance
 
-Body = dict[str, Any]
 _COLOURS = ("spiking", "ann", "teacher", "other")
 
 
@@ -32,22 +31,22 @@ def render_html(report: Report) -> str:
     return _page(f"Spikes and energy: {body['provenance']['dataset'] or body['provenance']['bundle']}", "".join(parts))
 
 
-def render_comparison(rows: Sequence[Body], reports: Sequence[Body]) -> str:
-    """Returns the page of several reports side by side: their `compare.comparison` rows, and the reports."""
+def render_comparison(rows: Sequence[ComparisonRow], reports: Sequence[Document]) -> str:
+    """Returns the page of several reports side by side: their rows of `comparison`, and the reports."""
     names = [str(each["name"]) for each in rows]
-    shown = {
+    figures = {
         "Accuracy": [_bar(each["name"], each["accuracy"], percent(each["accuracy"], 2)) for each in rows],
         "Firing rate": [_bar(each["name"], each["firing_rate"] or 0.0, percent(each["firing_rate"])) for each in rows],
         "Accumulates a sample": [_bar(each["name"], each["conv_acs"], count(each["conv_acs"])) for each in rows],
     }
-    panels = [f'<div class="card narrow"><h3>{title}</h3>{charts.bars(bars)}</div>' for title, bars in shown.items()]
+    panels = [f'<div class="card narrow"><h3>{title}</h3>{charts.bars(bars)}</div>' for title, bars in figures.items()]
     curves = [
         Line(name, steps(body), body["accuracy"]["by_step"], _COLOURS[i % len(_COLOURS)])
         for i, (name, body) in enumerate(zip(names, reports, strict=True))
     ]
     chart = charts.lines(curves, "time step", "accuracy after each step")
     panels.append(f'<div class="card"><h3>Accuracy after each step</h3>{chart}</div>')
-    table = charts.table(["", *names], [[words, *(form(each[key]) for each in rows)] for words, key, form in COMPARED])
+    table = charts.table(["", *names], [[words, *map(shown, rows)] for words, shown in COMPARED])
     about = [
         f"<li>{escape(name)}: {escape(subject(body))}; {escape(estimator(body))}</li>"
         for name, body in zip(names, reports, strict=True)
@@ -60,7 +59,7 @@ def render_comparison(rows: Sequence[Body], reports: Sequence[Body]) -> str:
     )
 
 
-def _head(body: Body) -> str:
+def _head(body: Document) -> str:
     totals, about = body["totals"], body["provenance"]
     against = "\u2009·\u2009".join(map(_factor, readings(body).values()))
     bits = body["energy"]["bit_matched"]["bits"]

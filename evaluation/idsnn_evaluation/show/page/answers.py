@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...document import Document, EarlyExit
 from ...quantities import percent
 from . import charts
 from .charts import Line
 
-Body = dict[str, Any]
 
-
-def answers(body: Body) -> str:
+def answers(body: Document) -> str:
     """The whole section."""
     chart = charts.lines([Line("", steps(body), body["accuracy"]["by_step"])], "time step", "accuracy after each step")
     cards = [f'<div class="card"><h3>Accuracy after each step</h3>{chart}</div>']
@@ -27,12 +24,12 @@ def answers(body: Body) -> str:
     )
 
 
-def steps(body: Body) -> list[float]:
+def steps(body: Document) -> list[float]:
     """1..T."""
     return [float(t) for t in range(1, body["provenance"]["timesteps"] + 1)]
 
 
-def _stopping(early: Body) -> str:
+def _stopping(early: EarlyExit) -> str:
     points = sorted({(point["average_steps"], point["accuracy"]) for point in early["curve"]})
     rest = early["rest"]
     curve = Line("", [x for x, _ in points], [y for _, y in points])

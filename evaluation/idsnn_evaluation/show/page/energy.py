@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 from ... import quantities
-from ...quantities import percent
+from ...document import ArithmeticRow, BitMatched, Document, Energy, Interval, Measured, MemoryRow, Network
+from ...quantities import fixed, percent
 from . import charts
 from .charts import Bar
 
-Body = dict[str, Any]
-_KINDS = {"same network as an ANN": "ann", "teacher": "teacher"}
+_KINDS: dict[Network, str] = {"same network as an ANN": "ann", "teacher": "teacher"}
 
 
-def energy(body: Body) -> str:
+def energy(body: Document) -> str:
     """The whole section."""
     found = body["energy"]
     bits, steps = found["bit_matched"]["bits"], body["provenance"]["timesteps"]
@@ -57,7 +56,7 @@ def _card(title: str, note: str, content: str) -> str:
     return f'<div class="card narrow"><h3>{title}</h3><p class=note>{note}</p>{content}</div>'
 
 
-def _arithmetic(rows: list[Body]) -> str:
+def _arithmetic(rows: list[ArithmeticRow]) -> str:
     parts = []
     for precision, name in (("fp32", "32-bit floating point"), ("int8", "8-bit integers")):
         bars = [
@@ -69,7 +68,7 @@ def _arithmetic(rows: list[Body]) -> str:
     return "".join(parts)
 
 
-def _memory(rows: list[Body]) -> str:
+def _memory(rows: list[MemoryRow]) -> str:
     shown = []
     for each in rows:
         if each["precision"] == "fp32":
@@ -78,7 +77,7 @@ def _memory(rows: list[Body]) -> str:
     return charts.bars(shown, logarithmic=True)
 
 
-def _matched(found: Body) -> str:
+def _matched(found: BitMatched) -> str:
     low, high = (f"{100 * limit:.3g}" for limit in found["break_even_rate"])
     least, most = found["break_even_synapse"]
     synapse = found["spikes_per_synapse"]
@@ -95,25 +94,22 @@ def _matched(found: Body) -> str:
         + charts.gauge(
             synapse,
             found["break_even_synapse"],
-            "–" if synapse is None else f"{synapse:.2f}",
+            fixed(synapse),
             f"Spikes per synapse, break-even at {least} to {most} (Dampfhoffer et al.)",
         )
     )
 
 
-def _bar(label: str, interval: list[float], kind: str = "spiking") -> Bar:
+def _bar(label: str, interval: Interval, kind: str = "spiking") -> Bar:
     return Bar(label, (interval[0], interval[1]), quantities.energy(interval), kind)
 
 
-def _platforms(found: Body) -> str:
+def _platforms(found: Energy) -> str:
     rows = found["platforms"]
     bars = [_bar(each["name"], each["pj"], "spiking" if each["counts"] == "events" else "other") for each in rows]
-    keys = ("name", "node", "year", "includes", "source")
-    sources = charts.table(
-        ["platform", "node", "year", "what the figure includes", "source"],
-        [[str(each[key]) for key in keys] for each in rows],
-        len(keys),
-    )
+    head = ["platform", "node", "year", "what the figure includes", "source"]
+    about = [[each["name"], each["node"], str(each["year"]), each["includes"], each["source"]] for each in rows]
+    sources = charts.table(head, about, len(head))
     return (
         '<div class="card apart"><h3>On published platforms</h3><p class=note>Operations times the energy that was '
         "published for one, logarithmic scale; the lighter end of a bar reaches to the highest figure. Event-driven "
@@ -126,7 +122,7 @@ def _platforms(found: Body) -> str:
     )
 
 
-def _measured(found: Body | None) -> str:
+def _measured(found: Measured | None) -> str:
     if found is None:
         return ""
     note, latency = found["energy_note"], found["latency_ms"]

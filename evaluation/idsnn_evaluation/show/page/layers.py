@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...counts import Totals
+from ...document import Document, SynapticLayer
 from ...quantities import count, percent
+from ..words import neurons, synapses
 from . import charts
 from .charts import Bar
 
-Body = dict[str, Any]
 _HEAD = ("layer", "role", "input rate", "ACs", "stem MACs", "NeuroBench ACs", "NeuroBench MACs", "dense", "ANN MACs")
-_KEYS = ("stem_macs", "effective_acs", "effective_macs", "dense", "ann_macs")
 
 
-def rates(body: Body) -> str:
+def rates(body: Document) -> str:
     """Firing rate by layer and step, as a heat map."""
-    neurons = [each for each in body["layers"] if each["role"] == "neurons"]
-    if not neurons:
+    layers = neurons(body)
+    if not layers:
         return ""
     steps = [f"{t}" for t in range(1, body["provenance"]["timesteps"] + 1)]
-    heat = charts.heat([each["name"] for each in neurons], [each["firing_rate_by_step"] for each in neurons], steps)
+    heat = charts.heat([each["name"] for each in layers], [each["firing_rate_by_step"] for each in layers], steps)
     return (
         "<h2>Firing rate by layer and step</h2><p>Of a layer's neurons, how many percent spike at step 1, 2, ... "
         f'Silent layers carry nothing on; busy ones cost most.</p><div class="card scroll">{heat}</div>'
     )
 
 
-def operations(body: Body) -> str:
+def operations(body: Document) -> str:
     """Operations by layer against the ANN, and how others count them."""
-    layers = [each for each in body["layers"] if each["role"] != "neurons"]
+    layers = synapses(body)
     bars = [bar for each in layers for bar in _pair(each)]
-    rows = [_figures(each) for each in [*layers, {**body["totals"], "name": "total", "role": ""}]]
+    rows = [[each["name"], each["role"], *_figures(each)] for each in layers]
+    rows.append(["total", "", *_figures(body["totals"])])
     key = charts.key(
         {
             "spiking": "accumulates (ACs)",
@@ -52,20 +52,22 @@ def operations(body: Body) -> str:
     )
 
 
-def _pair(layer: Body) -> tuple[Bar, Bar]:
+def _pair(layer: SynapticLayer) -> tuple[Bar, Bar]:
     acs, macs, ann = layer["conv_acs"] + layer["head_acs"], layer["stem_macs"], layer["ann_macs"]
     text = f"{count(macs)} MAC" if macs else f"{count(acs)} AC"
     own = Bar(layer["name"], (acs + macs, acs + macs), text, "other" if macs else "spiking")
     return own, Bar("", (ann, ann), f"{count(ann)} MAC", "ann")
 
 
-def _figures(layer: Body) -> list[str]:
-    over = layer["rate_overcount_percent"]
+def _figures(found: Totals) -> list[str]:
+    over = found["rate_overcount_percent"]
     return [
-        layer["name"],
-        layer["role"],
-        percent(layer["firing_rate"]),
-        count(layer["conv_acs"] + layer["head_acs"]),
-        *(count(layer[key]) for key in _KEYS),
+        percent(found["firing_rate"]),
+        count(found["conv_acs"] + found["head_acs"]),
+        count(found["stem_macs"]),
+        count(found["effective_acs"]),
+        count(found["effective_macs"]),
+        count(found["dense"]),
+        count(found["ann_macs"]),
         "–" if over is None else f"{over:+.1f} %",
     ]

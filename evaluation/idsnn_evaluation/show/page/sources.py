@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
-from typing import Any
 
-from ...counting.keys import ADDED, RATIOS
+from ...counts import ADDED, RATIOS
+from ...document import ConstantRow, Document, Interval
 from ...quantities import count
 from . import charts
 
-Body = dict[str, Any]
 
-
-def counts(body: Body) -> str:
+def counts(body: Document) -> str:
     """Every key of the totals with its value and its meaning."""
     spread = body["spread"]["acs"]
+    values: Mapping[str, object] = body["totals"]
     rows = "".join(
-        f"<tr><td><code>{key}</code></td><td class=n>{_exact(body['totals'][key])}</td><td>{escape(meaning)}</td></tr>"
+        f"<tr><td><code>{key}</code></td><td class=n>{_exact(values[key])}</td><td>{escape(meaning)}</td></tr>"
         for key, meaning in {**ADDED, **RATIOS}.items()
     )
     return (
@@ -27,14 +27,11 @@ def counts(body: Body) -> str:
     )
 
 
-def provenance(body: Body) -> str:
+def provenance(body: Document) -> str:
     """What was measured with what, and the sources of the energy constants."""
     about = {key: value for key, value in body["provenance"].items() if key != "classes"}
     shown = "".join(f"<dt>{key.replace('_', ' ')}</dt><dd>{escape(_flat(value))}</dd>" for key, value in about.items())
-    rows = [
-        [name, _span(each["value"]), *(str(each[key]) for key in ("unit", "node", "year", "includes", "source"))]
-        for name, each in body["energy"]["constants"].items()
-    ]
+    rows = [_constant(name, each) for name, each in body["energy"]["constants"].items()]
     table = charts.table(["constant", "value", "unit", "node", "year", "includes", "source"], rows, 7)
     return (
         f'<h2>Where this comes from</h2><div class="card"><dl>{shown}</dl></div>'
@@ -42,16 +39,21 @@ def provenance(body: Body) -> str:
     )
 
 
-def _exact(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if value >= 100 else f"{value:.4g}"
+def _constant(name: str, found: ConstantRow) -> list[str]:
+    about = [found["unit"], found["node"], str(found["year"]), found["includes"], found["source"]]
+    return [name, _span(found["value"]), *about]
 
 
-def _flat(value: Any) -> str:
+def _exact(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}" if value >= 100 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else "–"
+
+
+def _flat(value: object) -> str:
     return ", ".join(f"{name} {each}" for name, each in value.items()) if isinstance(value, dict) else str(value)
 
 
-def _span(limits: list[float]) -> str:
+def _span(limits: Interval) -> str:
     low, high = (f"{value:.4g}" for value in limits)
     return low if low == high else f"{low} to {high}"
