@@ -150,6 +150,7 @@ def load_teacher(source: str, config: Mapping[str, Any]) -> tuple[nn.Module, dic
     if path.is_dir():
         theirs = _read_json(path / CONFIG)
         settled = {"teacher_depth": theirs.get("teacher_depth", config["teacher_depth"])}
+        settled["teacher_network"] = theirs.get("teacher_network") or theirs.get("network", "resnet")
         settled["teacher_width"] = theirs.get("teacher_width") or theirs.get("width") or config["width"]
         path = path / TEACHER
         if theirs.get("labels", config["labels"]) != config["labels"]:

@@ -14,7 +14,7 @@ from idsnn_deploy.datasets import DATASETS
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import read_bytes
 
-from .networks.table import architecture
+from .networks.table import OPTIONS, architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,9 @@ class TrainConfig:
     teacher_epochs: int | None = None
     """Epochs of the teacher; as many as the student's where not given."""
     network: str = "resnet"
-    """Architecture of student and teacher: resnet."""
+    """Architecture of the student: resnet or vgg."""
+    teacher_network: str | None = None
+    """Architecture of the teacher; the student's where not given."""
     timesteps: int = 4
     """T, the time steps that a static image is shown."""
     width: int = 16
@@ -40,9 +42,9 @@ class TrainConfig:
     teacher_width: int | None = None
     """Channels of the teacher's first stage; the student's where not given."""
     depth: int | None = None
-    """Layers of the student; 18 where not given."""
+    """Layers of the student: 18, 34, 50, 101 of resnet, 11, 16 of vgg; the first where not given."""
     teacher_depth: int | None = None
-    """Layers of the teacher; 34 where not given."""
+    """Layers of the teacher, likewise; 34 of resnet and 16 of vgg where not given."""
     residual: Literal["spiking", "sew"] = "spiking"
     """Where the shortcut joins: before the neuron (Fig. 1b) or after it (Fig. 1c)."""
     stem: Literal["cifar", "imagenet"] = "cifar"
@@ -112,11 +114,11 @@ class TrainConfig:
         return self.arm != "baseline"
 
     def complete(self) -> TrainConfig:
-        """The settings with depths that were left open as the architecture has them."""
-        row = architecture(self.network)
-        return replace(
-            self, depth=self.depth or row.student_depth, teacher_depth=self.teacher_depth or row.teacher_depth
-        )
+        """The settings with what was left open about the networks as the architectures have it."""
+        teacher = self.teacher_network or self.network
+        depth = self.depth or architecture(self.network).student_depth
+        teacher_depth = self.teacher_depth or architecture(teacher).teacher_depth
+        return replace(self, teacher_network=teacher, depth=depth, teacher_depth=teacher_depth)
 
     def check(self) -> TrainConfig:
         """Returns self.
@@ -143,11 +145,16 @@ class TrainConfig:
         return self
 
     def _check_network(self) -> None:
-        depths = architecture(self.network).depths
-        for name in ("depth", "teacher_depth"):
-            if getattr(self, name) not in (None, *depths):
-                known = ", ".join(map(str, depths))
-                raise UsageError(f"{_flag(name)} {getattr(self, name)}: --network {self.network} comes with {known}")
+        teacher = self.teacher_network or self.network
+        student_row, teacher_row = architecture(self.network), architecture(teacher, "--teacher-network")
+        for name, network, row in (("depth", self.network, student_row), ("teacher_depth", teacher, teacher_row)):
+            if getattr(self, name) not in (None, *row.depths):
+                known = ", ".join(map(str, row.depths))
+                raise UsageError(f"{_flag(name)} {getattr(self, name)}: {network} comes with {known}")
+        understood = {*student_row.student_options, *teacher_row.teacher_options}
+        for name in sorted(OPTIONS - understood):
+            if getattr(self, name) != getattr(TrainConfig, name):
+                raise UsageError(f"{_flag(name)} {getattr(self, name)}: {self.network} has no such choice")
 
 
 def _flag(name: str) -> str:

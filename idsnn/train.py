@@ -42,7 +42,7 @@ from .fit import Checkpoint, Fitter, assess
 from .initialize import initialize_from
 from .kernel import EAGER
 from .networks.protocol import spiking
-from .networks.table import build_student, build_teacher, network_name
+from .networks.table import architecture, build_student, build_teacher, network_name
 from .neuron import LIF
 
 METRICS, CURVES, EVENTS = "metrics.csv", "curves.png", "tensorboard"
@@ -100,11 +100,22 @@ class Trainer:
         if config.teacher is not None and config.needs_teacher and not resume:
             self.given, settled = load_teacher(config.teacher, self.resolved)
             self.resolved |= settled
+        self._check_size()
         # Dry run on throw-away networks, so that mismatched shapes fail before anything is written.
         if self._initializes:
             self._initialize(build_teacher(self.resolved), build_student(self.resolved))
         self.kernel = kernel_for(config, fabric.device)
         self.state = Checkpoint.load(folder / LAST) if resume else Checkpoint()
+
+    def _check_size(self) -> None:
+        names = {self.resolved["network"], self.resolved["teacher_network"] if self.config.needs_teacher else None}
+        _, height, width = self.data.train.shape
+        for name in sorted(filter(None, names)):
+            least = architecture(name).least_pixels
+            if min(height, width) < least:
+                raise UsageError(
+                    f"--network {name}: needs images of {least}x{least} pixels or more, got {height}x{width}"
+                )
 
     def plan(self) -> dict[str, str]:
         """What `run` would do, for `--dry-run`."""

@@ -6,25 +6,22 @@
 | `SpikingResNet`, residual "spiking" (1b) | the same | LIF |
 | `SpikingResNet`, residual "sew" (1c) | a(BN(conv(a(BN(conv(x)))))) + shortcut(x), projections end in a LIF | LIF |
 
-Layers without memory see time folded into the batch, `(T*B, C, H, W)`, time first; only the neurons look across steps.
 Names are torchvision's where torchvision has one, so its weights load into `ResNet`. `lif1`, `lif2`, ... are the places
 of the activation, named for what the student has there (NIR files hold the names); in the teacher each is a ReLU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from ..neuron import LIF
+from .folded import Activation, TimeFolded, start
 
 Residual = Literal["spiking", "sew"]
 Stem = Literal["cifar", "imagenet"]
-Activation = Callable[[], nn.Module]
 
 _conv3 = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 _conv1 = partial(nn.Conv2d, kernel_size=1, bias=False)
@@ -138,9 +135,6 @@ class _Network(nn.Module):
             self.add_module(stage, nn.Sequential(*blocks))
         self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         self.fc = nn.Linear(channels, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _after_stem(self, x: Tensor) -> Tensor:
         x = self.layer1(x)
@@ -166,6 +160,7 @@ class ResNet(_Network):
     ) -> None:
         pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         super().__init__(depth, num_classes, width, in_channels, stem, partial(nn.ReLU, inplace=True), pool)
+        start(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch of images."""
@@ -173,7 +168,7 @@ class ResNet(_Network):
         return self._after_stem(x if self.stem_pool is None else self.stem_pool(x))
 
 
-class SpikingResNet(_Network):
+class SpikingResNet(TimeFolded, _Network):
     """A residual network of LIF neurons: images or `(T, B, C, H, W)` frames → logits `(B, num_classes)`.
 
     A static image passes through the stem's convolution once, and its current is reused at every step. Logits are the
@@ -217,38 +212,13 @@ class SpikingResNet(_Network):
         pool = nn.AvgPool2d(kernel_size=2, stride=2)
         super().__init__(depth, num_classes, width, in_channels, stem, neuron, pool, sew=residual == "sew")
         self.timesteps = timesteps
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.constant_(module.weight, threshold)
+        start(self, threshold)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of images `(B, C, H, W)` or of frames `(T, B, C, H, W)`."""
-        return self.step_logits(x).mean(0)
+    def currents(self, x: Tensor) -> Tensor:
+        """The stem up to its neuron."""
+        x = self.bn1(self.conv1(x))
+        return x if self.stem_pool is None else self.stem_pool(x)
 
-    def step_logits(self, x: Tensor) -> Tensor:
-        """The head's output at each step, `(T, B, num_classes)`."""
-        frames = x.dim() == 5
-        steps = x.shape[0] if frames else self.timesteps
-        self._fold(steps)
-        current = self._stem(x.flatten(0, 1) if frames else x)
-        if not frames:
-            current = torch.cat([current] * steps)
-        return self._after_stem(self.lif1(current)).unflatten(0, (steps, -1))
-
-    def forward_step(self, x: Tensor) -> Tensor:
-        """One step from rest, `(B, C, H, W)` → `(B, num_classes)`, in the form that torch.fx traces: calls and sums."""
-        self._fold(1)
-        return self._after_stem(self.lif1(self._stem(x)))
-
-    def neurons(self) -> dict[str, LIF]:
-        """The neuron layers by their dotted names, in order."""
-        return {name: module for name, module in self.named_modules() if isinstance(module, LIF)}
-
-    def _stem(self, x: Tensor) -> Tensor:
-        current = self.bn1(self.conv1(x))
-        return current if self.stem_pool is None else self.stem_pool(current)
-
-    def _fold(self, steps: int) -> None:
-        for module in self.modules():
-            if isinstance(module, LIF):
-                module.timesteps = steps
+    def head(self, currents: Tensor) -> Tensor:
+        """From the first neuron to the logits."""
+        return self._after_stem(self.lif1(currents))

@@ -29,6 +29,7 @@ class Architecture:
         depths: numbers of layers that exist.
         student_depth: the student's, where the settings leave it open.
         teacher_depth: the teacher's, likewise.
+        least_pixels: height and width that an image must have.
         student_options: settings of this architecture alone that the student takes.
         teacher_options: and that the teacher takes.
     """
@@ -39,6 +40,7 @@ class Architecture:
     depths: tuple[int, ...]
     student_depth: int
     teacher_depth: int
+    least_pixels: int = 1
     student_options: tuple[str, ...] = ()
     teacher_options: tuple[str, ...] = ()
 
@@ -54,24 +56,38 @@ NETWORKS: dict[str, Architecture] = {
         student_options=("residual", "stem"),
         teacher_options=("stem",),
     ),
+    "vgg": Architecture(
+        title="VGG",
+        student="idsnn.networks.vgg:SpikingVGG",
+        teacher="idsnn.networks.vgg:VGG",
+        depths=(11, 16),
+        student_depth=11,
+        teacher_depth=16,
+        least_pixels=16,
+    ),
 }
 
 
-def architecture(name: str) -> Architecture:
-    """The row of `name`.
+OPTIONS = {option for row in NETWORKS.values() for option in (*row.student_options, *row.teacher_options)}
+"""Settings that not every architecture understands."""
+
+
+def architecture(name: str, flag: str = "--network") -> Architecture:
+    """The row of `name`, which `flag` gave.
 
     Raises:
         UsageError: there is none.
     """
     if name not in NETWORKS:
-        raise UsageError(f"--network {name}: unknown; known are {', '.join(NETWORKS)}")
+        raise UsageError(f"{flag} {name}: unknown; known are {', '.join(NETWORKS)}")
     return NETWORKS[name]
 
 
 def network_name(config: Mapping[str, Any], which: str = "student") -> str:
     """The student, or the teacher, of a config in words, such as "Spiking ResNet-18" and "ResNet-34"."""
-    title = architecture(_name(config)).title
-    return f"Spiking {title}-{config['depth']}" if which == "student" else f"{title}-{config['teacher_depth']}"
+    if which == "teacher":
+        return f"{architecture(_teacher(config)).title}-{config['teacher_depth']}"
+    return f"Spiking {architecture(_name(config)).title}-{config['depth']}"
 
 
 def build_student(config: Mapping[str, Any]) -> nn.Module:
@@ -83,13 +99,17 @@ def build_student(config: Mapping[str, Any]) -> nn.Module:
 
 def build_teacher(config: Mapping[str, Any]) -> nn.Module:
     """A fresh teacher of a resolved config: images `(B, C, H, W)` → logits `(B, K)`."""
-    row = architecture(_name(config))
+    row = architecture(_teacher(config))
     settings = {key: config[key] for key in row.teacher_options}
     return _build(row.teacher, config, config["teacher_depth"], config["teacher_width"] or config["width"], settings)
 
 
 def _name(config: Mapping[str, Any]) -> str:
     return str(config.get("network", "resnet"))  # runs from before there was a choice do not say
+
+
+def _teacher(config: Mapping[str, Any]) -> str:
+    return str(config.get("teacher_network") or _name(config))
 
 
 def _build(path: str, config: Mapping[str, Any], depth: int, width: int, settings: dict[str, Any]) -> nn.Module:
