@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from idsnn_deploy.commands import require_extra, run_command
+from idsnn_deploy.commands import require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
 
 from .config import TrainConfig, preset, read_config, settings
@@ -40,6 +40,8 @@ class Flags(TrainConfig):
     """Read everything, say what would be done, write nothing."""
     json: bool = False
     """Print the summary as JSON."""
+    debug: bool = False
+    """Show where an error comes from."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait for each other must not burn the cores that others on this machine compute on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(PROG, lambda: _run(arguments))
+    return run_command(PROG, lambda: _run(arguments), "--debug" in arguments)
 
 
 def _run(arguments: list[str]) -> int:
@@ -120,7 +122,7 @@ def _resumed(folder: Path, config: TrainConfig, start: TrainConfig) -> TrainConf
 
 def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
     if as_json:
-        print(json.dumps(summary, indent=2))
+        say(summary)
         return EXIT_OK
     from .display import Display
 

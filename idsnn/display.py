@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from idsnn_deploy.printable import printable
+
 
 class Display:
     """Bars and lines on standard error, the last table on standard output; silent in all processes but one."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, emoji=False)
         self.quiet = quiet
         self._progress: Progress | None = None
         self._task = TaskID(0)
@@ -51,11 +53,11 @@ class Display:
 
     def say(self, message: str) -> None:
         """One line above the bar."""
-        self.console.print(message, soft_wrap=True)
+        self.console.print(printable(message), soft_wrap=True)
 
     def table(self, title: str, rows: Mapping[str, Any]) -> None:
         """Names and values, on standard output."""
-        table = Table(title=title, title_justify="left", show_header=False)
+        table = Table(title=printable(title), title_justify="left", show_header=False)
         for name, value in rows.items():
-            table.add_row(name, value)
-        Console(quiet=self.quiet, highlight=False).print(table)
+            table.add_row(printable(name), printable(str(value)))
+        Console(quiet=self.quiet, highlight=False, markup=False, emoji=False).print(table)

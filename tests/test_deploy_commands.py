@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,8 @@ def failing(error: BaseException) -> Callable[[], int]:
         (errors.DivergedError("nan"), 1, "prog: error: nan\n"),
         (OSError(28, "No space left on device", "x/y"), 2, "prog: error: x/y: No space left on device\n"),
         (OSError("odd"), 2, "prog: error: system: odd\n"),
+        (MemoryError(), 2, "prog: error: there is not enough memory for this; give it less at a time\n"),
+        (errors.BundleError("a\x1b]0;b\x9b\u202ec"), 2, "prog: error: a\\x1b]0;b\\x9b\\u202ec\n"),
         (KeyboardInterrupt(), 130, "\nprog: interrupted\n"),
     ],
 )
@@ -39,10 +43,60 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert capsys.readouterr() == ("", line)
 
 
-def test_a_mistake_of_ours_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run_command("prog", failing(ZeroDivisionError()))
+def test_what_nobody_foresaw_is_one_line_and_a_file_with_the_traceback(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run_command("prog", failing(ZeroDivisionError("in\x1b[2J\nvain"))) == 70
+    out, line = capsys.readouterr()
+    (file,) = tmp_path.iterdir()
+    assert out == ""
+    assert line == (
+        "prog: error: ZeroDivisionError: in\\x1b[2J; not foreseen, "
+        f"please report it with its traceback, which is in {file}\n"
+    )
+    kept = file.read_text()
+    assert kept.startswith("Traceback (most recent call last)")
+    assert "raise error" in kept
+    assert "\x1b" not in kept
     assert run_command("prog", lambda: 7) == 7
+
+
+def test_a_traceback_that_cannot_be_kept_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert run_command("prog", failing(ZeroDivisionError())) == 70
+    assert "could not be written (No such file or directory); --debug shows it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [errors.UsageError("a"), ZeroDivisionError("a"), OSError("a"), MemoryError()])
+def test_debug_shows_where_an_error_comes_from(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = run_command("prog", failing(error))
+    assert "Traceback" not in capsys.readouterr().err
+    assert run_command("prog", failing(error), debug=True) == quiet
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.splitlines()[-1].startswith("prog: error: ")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("idsnn_deploy.cli", ["info", "gone", "--debug"]),
+        ("idsnn_export.cli", ["gone.nir", "--debug"]),
+        ("idsnn_evaluation.cli", ["gone", "--debug"]),
+        ("idsnn.cli", ["--config", "gone", "--debug"]),
+    ],
+)
+def test_each_command_takes_debug(module: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main = pytest.importorskip(module).main
+    assert main(arguments) == 2
+    *trace, line = capsys.readouterr().err.splitlines()
+    assert trace[0] == "Traceback (most recent call last):"
+    assert "gone" in line
+    assert main(arguments[:-1]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:

@@ -303,3 +303,37 @@ def test_a_browser_shows_the_page_without_a_complaint(pages: list[Path], page: i
         # Nothing sticks out at the side: the rightmost columns are the page's own colour.
         edge = np.asarray(image.convert("RGB"))[:, -4:]
         assert (edge == edge[0, 0]).all()
+
+
+# Markup of rich, a formula that matplotlib cannot set, HTML, escape sequences, a mark of direction, another script.
+NASTY = ("[/x]", "a$\\frac$", "b_{$ and $", "<script>", "\x1b[2J\x9b1m", "\u202eturned", "猫", ":smile:")
+
+
+@pytest.mark.slow
+def test_names_are_shown_as_they_are_and_obeyed_by_nothing(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {layer["name"]: f"{layer['name']}{NASTY[i % len(NASTY)]}" for i, layer in enumerate(NET.layers)}
+    layers = [
+        {**layer, "name": names[layer["name"]], "sources": [names.get(s, s) for s in layer["sources"]]}
+        for layer in NET.layers
+    ]
+    tables = {  # `sum.NAME`, `spikes.NAME`, ...
+        ".".join([kind, *(names.get(name, name) for name in rest)]): table
+        for key, table in NET.tables.items()
+        for kind, *rest in [key.split(".", 1)]
+    }
+    labels = [*NASTY, *map(str, range(K))][:K]
+    folder = tape_bundle(tmp_path / "r[/x]$\x1b" / "b$un[/y]", layers, tables, labels=labels)
+    named = data.rename(data.with_name("a$b_{$[red]\x9b.npz"))
+    assert run(folder, named) == 0
+    assert main([str(folder), str(folder), "--compare", "--dataset", "npz", "--data", str(named)]) == 0
+    shown = capsys.readouterr()
+    pages = [(folder.parent / kind / "report.html").read_text() for kind in ("report", "comparison")]
+    figure = (folder.parent / "report" / "figures" / "operations.svg").read_text()
+    for text in (shown.out, shown.err, *pages, figure):
+        assert not set(text) & {"\x1b", "\x9b", "\u202e"}
+    assert shown.err == ""
+    assert next(iter(names.values())) in shown.out
+    assert "a$b_{$[red]\\x9b" in shown.out
+    assert all("<script>" not in page for page in pages)

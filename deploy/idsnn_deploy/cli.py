@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from .commands import run_command
+from .commands import DEBUG_HELP, run_command, say
 from .errors import UsageError
 
 PROG = "idsnn-deploy"
@@ -21,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs `idsnn-deploy` and returns its exit code."""
     arguments = _parser().parse_args(argv)
     body: Callable[[argparse.Namespace], int] = arguments.body
-    return run_command(PROG, lambda: body(arguments))
+    return run_command(PROG, lambda: body(arguments), arguments.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +60,7 @@ def _command(commands: Any, name: str, body: Callable[[argparse.Namespace], int]
     parser.set_defaults(body=body)
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--debug", action="store_true", help=DEBUG_HELP)
     if name != "info":
         parser.add_argument("--threads", type=int, metavar="N", help="threads within an operator (default: all cores)")
         parser.add_argument(
@@ -83,7 +83,7 @@ def _run(given: argparse.Namespace) -> int:
     variant = "int8" if given.int8 else "step" if given.anytime else "fp32"
     session = _module("session").Session(given.bundle, variant, given.threads, _providers(given), given.optimization)
     margin = None if not given.anytime else session.margin() if given.margin is None else given.margin
-    code: int = _module("run").run(session, given.images, given.top, given.steps, margin, given.json, _say)
+    code: int = _module("run").run(session, given.images, given.top, given.steps, margin, given.json, say)
     return code
 
 
@@ -93,18 +93,18 @@ def _bench(given: argparse.Namespace) -> int:
         batch=given.batch, threads=given.threads, provider=given.provider, seconds=given.seconds, warmup=given.warmup
     )
     levels = given.optimization or ["all", "extended", "disable"]
-    code: int = bench.bench_command(given.bundle, given.variant, levels, settings, given.json, _say)
+    code: int = bench.bench_command(given.bundle, given.variant, levels, settings, given.json, say)
     return code
 
 
 def _check(given: argparse.Namespace) -> int:
     options = _module("onnx_file").Options(given.threads, _providers(given))
-    code: int = _module("check").check(given.bundle, options, given.json, _say)
+    code: int = _module("check").check(given.bundle, options, given.json, say)
     return code
 
 
 def _info(given: argparse.Namespace) -> int:
-    code: int = _module("info").info(given.bundle, given.json, given.layers, _say)
+    code: int = _module("info").info(given.bundle, given.json, given.layers, say)
     return code
 
 
@@ -115,10 +115,6 @@ def _module(name: str) -> Any:
 
 def _providers(given: argparse.Namespace) -> list[str] | None:
     return None if given.provider is None else [given.provider]
-
-
-def _say(what: Any) -> None:
-    print(what if isinstance(what, str) else json.dumps(what, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ Plain misuse of a Python function raises the built-in `TypeError` or `ValueError
 
 from __future__ import annotations
 
-EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 2, 70, 130
 
 
 class IdsnnError(Exception):

@@ -10,7 +10,8 @@ from typing import Any
 
 from .errors import EXIT_OK
 from .manifest import Bundle, Manifest, read_bundle
-from .text_table import format_table, printable
+from .printable import printable
+from .text_table import format_table
 
 
 def describe(manifest: Manifest) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .printable import printable
+
 _NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?")
 
 
@@ -18,8 +20,3 @@ def _aligned(column: list[str]) -> list[str]:
     width = max(map(len, column))
     numbers = all(_NUMBER.fullmatch(cell) for cell in column[1:] if cell)
     return [cell.rjust(width) if numbers else cell.ljust(width) for cell in column]
-
-
-def printable(text: str) -> str:
-    """The text without control characters: class names come from files, and a terminal obeys what it is shown."""
-    return "".join(char if char.isprintable() else "?" for char in text)

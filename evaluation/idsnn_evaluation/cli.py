@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 
-from idsnn_deploy.commands import require_extra, run_command
+from idsnn_deploy.commands import require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK
 from idsnn_deploy.flags import add_flags, from_flags
 
@@ -18,7 +17,7 @@ PROG = "idsnn-evaluate"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for bad input."""
     given = _parser().parse_intermixed_args(argv)  # `A --limit 9 B` too
-    return run_command(PROG, lambda: _run(given))
+    return run_command(PROG, lambda: _run(given), given.debug)
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -29,7 +28,7 @@ def _run(given: argparse.Namespace) -> int:
 
     reports = run_compare(config) if config.compare else run_each(config)
     if config.json:
-        print(json.dumps(reports[0] if len(reports) == 1 else reports, indent=2, allow_nan=False))
+        say(reports[0] if len(reports) == 1 else reports)
     return EXIT_OK
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from idsnn_deploy.commands import DEBUG_HELP
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
 
@@ -31,6 +32,7 @@ class EvaluateConfig:
     out: Path | None = flag(None, "the report's folder (default: report beside the bundle)", "REPORT")
     json: bool = flag(False, "print the report as JSON instead of tables")
     force: bool = flag(False, "replace an existing report")
+    debug: bool = flag(False, DEBUG_HELP)
 
     def __post_init__(self) -> None:
         if len(self.bundle) > 1 and self.out is not None and not self.compare:

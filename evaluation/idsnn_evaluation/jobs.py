@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from idsnn_deploy.commands import say
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder, write_json
 from idsnn_deploy.manifest import Bundle, read_bundle, write_manifest
+from idsnn_deploy.printable import each_text
 
 from .config import EvaluateConfig
 from .cost.measure import measure
@@ -24,7 +25,7 @@ from .report import Report
 from .show.comparison import comparison, short_names
 from .show.figures import write_figures
 from .show.page import render_comparison, render_html
-from .show.terminal import compared, show
+from .show.terminal import compared, show, terminal
 
 JSON, HTML = "report.json", "report.html"
 
@@ -43,16 +44,16 @@ def run_each(config: EvaluateConfig) -> list[Document]:
         bundle = read_bundle(folder)
         report = _evaluated(bundle, variant, config, platforms)
         body = report.to_dict()
+        shown = each_text(body)
         with replacing_folder(out, config.force) as beside:
             write_json(beside / JSON, body)
             (beside / HTML).write_text(render_html(report), encoding="utf-8")
-            write_figures(body, beside / "figures")
+            write_figures(shown, beside / "figures")
         if config.write:
             _write_margin(bundle, report)
         if not config.json:
-            console = Console()
-            show(body, console, config.early_exit)
-            console.print(f"report: {out / HTML}", highlight=False, soft_wrap=True)
+            show(shown, terminal(), config.early_exit)
+            say(f"report: {out / HTML}")
         found.append(body)
     return found
 
@@ -76,9 +77,8 @@ def run_compare(config: EvaluateConfig) -> list[Comparison]:
         write_json(beside / JSON, body)
         (beside / HTML).write_text(render_comparison(rows, reports), encoding="utf-8")
     if not config.json:
-        console = Console()
-        compared(rows, console)
-        console.print(f"report: {out / HTML}", highlight=False, soft_wrap=True)
+        compared(each_text(rows), terminal())
+        say(f"report: {out / HTML}")
     return [body]
 
 
@@ -121,7 +121,7 @@ def _write_margin(bundle: Bundle, report: Report) -> None:
 
 def _progress(starts: Iterable[int]) -> Iterable[int]:
     """Draws how many batches are done on standard error; nothing where that is no terminal."""
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = (TextColumn("counting spikes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield from bar.track(list(starts))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idsnn_deploy.commands import require_extra, run_command
+from idsnn_deploy.commands import DEBUG_HELP, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_FAILED, EXIT_OK, UsageError
 from idsnn_deploy.flags import add_flags, flag, from_flags
 
@@ -29,12 +28,13 @@ class Otherwise:
         None, "only compare two artefacts: layer, step and neuron of the first difference", ("A", "B")
     )
     json: bool = flag(False, "print the result as JSON")
+    debug: bool = flag(False, DEBUG_HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, 1 where artefacts differ or a gate fails, 2 for bad input."""
     given = _parser().parse_args(argv)
-    return run_command(PROG, lambda: _run(given))
+    return run_command(PROG, lambda: _run(given), given.debug)
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -54,13 +54,13 @@ def _export(config: ExportConfig, as_json: bool) -> int:
 
     folder, manifest = export_bundle(config)
     if as_json:
-        print(json.dumps({"bundle": str(folder), "files": manifest.files, "parity": manifest.parity}, indent=2))
+        say({"bundle": str(folder), "files": manifest.files, "parity": manifest.parity})
         return EXIT_OK
     width = max(map(len, manifest.files))
     for name, entry in manifest.files.items():
-        print(f"{folder / name!s:<{len(str(folder)) + 1 + width}}  {entry['bytes'] / 1024:>9,.1f} KiB")
+        say(f"{folder / name!s:<{len(str(folder)) + 1 + width}}  {entry['bytes'] / 1024:>9,.1f} KiB")
     for gate, figures in manifest.parity.items():
-        print(
+        say(
             f"parity, {gate}: "
             + ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in figures.items())
         )
@@ -71,7 +71,7 @@ def _diff(a: Path, b: Path, as_json: bool) -> int:
     from .artefacts import compare
 
     found = compare(a, b)
-    print(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+    say(found.to_dict() if as_json else str(found))
     return EXIT_OK if found.agree else EXIT_FAILED
 
 
@@ -81,9 +81,9 @@ def _lint(source: Path, target: str, as_json: bool) -> int:
 
     findings = lint(graph_of(source), target)
     if as_json:
-        print(json.dumps([finding.to_dict() for finding in findings], indent=2))
+        say([finding.to_dict() for finding in findings])
     else:
-        print(
+        say(
             "\n".join(map(str, findings))
             or f"{source}: nothing in it that {target} cannot run, as far as the rules know"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from idsnn_deploy.printable import each_text
 
 from ..document import Document
 from .words import estimator, neurons, subject, synapses
@@ -19,9 +22,10 @@ SPIKING, ANN, TEACHER = "#0b7a75", "#b4651a", "#7a5cc0"
 def write_figures(report: Document, folder: Path) -> None:
     """Writes every figure of `FIGURES` into `folder` as NAME.png and NAME.svg, the same bytes for the same report."""
     folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(
-        {"svg.hashsalt": "idsnn", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    ):
+    report = each_text(report, lambda text: text.replace("$", r"\$"))  # what stands between two is set as a formula
+    style = {"svg.hashsalt": "idsnn", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in scripts that the font has not: boxes
         for name, draw in FIGURES.items():
             figure = Figure(figsize=(7.2, 4.0), layout=ConstrainedLayoutEngine(rect=(0, 0.035, 1, 0.965)))
             draw(report, figure.subplots())

@@ -14,16 +14,21 @@ from ..quantities import count, energy, fixed, joules, percent, times
 from .words import estimator, subject, summary
 
 
+def terminal(stderr: bool = False) -> Console:
+    """Where a command writes. Names come from files: nothing in them is markup or an emoji's code."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
 def show(report: Document, console: Console, early_exit: bool = False) -> None:
     """Prints the report: summary, layers, energy, and the early-exit curve where asked for."""
-    console.print(f"\n{summary(report)}\n", highlight=False)
+    console.print(f"\n{summary(report)}\n")
     console.print(_layers(report))
     console.print(_energy(report))
-    console.print(f"\n{report['energy']['bit_matched']['verdict']}", highlight=False)
+    console.print(f"\n{report['energy']['bit_matched']['verdict']}")
     _measured(report, console)
     if early_exit:
         _early_exit(report, console)
-    console.print(f"\n[dim]{subject(report)}; {estimator(report)}[/dim]", highlight=False)
+    console.print(f"\n{subject(report)}; {estimator(report)}", style="dim")
 
 
 def compared(rows: Sequence[ComparisonRow], console: Console) -> None:
@@ -112,7 +117,6 @@ def _measured(report: Document, console: Console) -> None:
     console.print(
         f"\nOn this machine ({found['machine']['processor']}): {found['latency_ms']['p50']:.2f} ms a sample, "
         f"energy {cost}. {found['note']}",
-        highlight=False,
     )
 
 
@@ -127,7 +131,6 @@ def _early_exit(report: Document, console: Console) -> None:
         f"the other {rest['samples']:,} it takes {rest['average_steps']:.2f} steps on average at "
         f"{percent(rest['accuracy'])}, against {percent(rest['full_accuracy'])} with all "
         f"{report['provenance']['timesteps']}.",
-        highlight=False,
     )
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("margin", "average steps", "accuracy"):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
+from idsnn_deploy.printable import printable
+
 from ...document import ComparisonRow, Document
 from ...quantities import count, percent
 from ...report import Report
@@ -100,9 +102,10 @@ def _page(title: str, body: str) -> str:
     style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     # The policy makes "no network" a promise that the browser keeps.
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    return (
+    page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>'
         f"<body><main>{body}</main></body></html>\n"
     )
+    return printable(page, lines=True)
