@@ -13,6 +13,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from idsnn_deploy.files import write_bytes
+from idsnn_deploy.json_types import read
+from idsnn_deploy.layer_table import Layer, LayerTable
 from idsnn_deploy.manifest import Manifest, listing, write_manifest
 
 SCALE = 64
@@ -67,7 +69,9 @@ def tape_bundle(
             write_bytes(folder / f"model{middle}.probe.onnx", tape_graph({**model, **answers}, batch))
     steps = tables["step_logits"]
     labels = [f"class {k}" for k in range(steps.shape[2])]
-    return _finished(folder, len(steps), manifest.pop("labels", labels), [1, 1, 1], layers, **manifest)
+    return _finished(
+        folder, len(steps), manifest.pop("labels", labels), [1, 1, 1], read(LayerTable, layers, "layers"), **manifest
+    )
 
 
 def torch_bundle(model: Any, folder: Path, shape: tuple[int, ...], timesteps: int, classes: int) -> Path:
@@ -83,7 +87,7 @@ def torch_bundle(model: Any, folder: Path, shape: tuple[int, ...], timesteps: in
 
 
 def _finished(
-    folder: Path, timesteps: int, labels: list[str], shape: list[int], layers: list[Any], **more: Any
+    folder: Path, timesteps: int, labels: list[str], shape: list[int], layers: tuple[Layer, ...], **more: Any
 ) -> Path:
     for name in ("model.nir", "golden.npz"):
         write_bytes(folder / name, b"not read here")

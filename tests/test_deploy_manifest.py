@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from idsnn_deploy.check import check_bundle
 from idsnn_deploy.errors import BundleError
 from idsnn_deploy.files import canonical_json, sha256
 from idsnn_deploy.info import describe, info
+from idsnn_deploy.layer_table import Neurons, Synapses
 from idsnn_deploy.manifest import MANIFEST, Manifest, listing, parse_manifest, read_bundle, write_manifest
 
 FILES = sorted(file.name for file in STATIC.iterdir() if file.name != MANIFEST)
@@ -37,10 +37,14 @@ def body_of(folder: Path) -> dict[str, Any]:
     return body
 
 
+CONV = {"name": "a", "kind": "conv2d", "sources": ["input"], "weight_shape": [2, 1, 3, 3]}
+CONV |= {"in_shape": [1, 6, 5], "out_shape": [2, 6, 5]}
+
+
 def test_a_manifest_reads_back_equal(copy: Path) -> None:
     manifest = read_bundle(copy).manifest
     assert write_manifest(copy, manifest) == manifest == read_bundle(copy).manifest
-    assert body_of(copy) == asdict(manifest)
+    assert body_of(copy) == manifest.to_dict()
     assert listing(copy) == manifest.files
 
 
@@ -95,6 +99,14 @@ def test_a_missing_key_is_named(key: str, copy: Path) -> None:
         ("layers", [{"name": "a", "kind": "lif", "shape": [-1]}]),
         ("layers", [{"name": "a", "kind": "lif", "shape": [1], "beta": "fast"}]),
         ("layers", [{"name": "a", "kind": "conv2d", "weight_shape": [1]}]),
+        ("layers", [{**CONV, "weight_shape": None}]),
+        ("layers", [{**CONV, "groups": 0}]),
+        ("layers", [{**CONV, "padding": [[1]]}]),
+        ("layers", [{**CONV, "nonzero": [[1, "x"]]}]),
+        ("layers", [{**CONV, "pools": [{"kind": "avg"}]}]),
+        ("layers", [{"name": "", "kind": "lif", "shape": [1]}]),
+        ("layers", [{"name": "a", "kind": ["lif"], "shape": [1]}]),
+        ("layers", [{"name": "a", "kind": "lif", "shape": [1], "theta_range": [1]}]),
         ("encoding", "rate"),
         ("files", {"../model.onnx": {"bytes": 1, "sha256": "0" * 64}}),
         ("files", {"a/b": {"bytes": 1, "sha256": "0" * 64}}),
@@ -112,6 +124,21 @@ def test_a_malformed_key_is_named_even_under_a_valid_digest(key: str, value: Any
         parse_manifest(signed({**body_of(copy), key: value}))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_a_layer_that_is_refused_is_named_with_what_it_lacks(copy: Path) -> None:
+    layers = [{key: value for key, value in CONV.items() if key != "in_shape"}]
+    with pytest.raises(BundleError, match=r"`layers\['a'\]` has no in_shape"):
+        parse_manifest(signed({**body_of(copy), "layers": layers}))
+
+
+def test_a_layer_says_no_more_than_it_must_and_nothing_of_what_it_does_not_know(copy: Path) -> None:
+    """What the first readers accepted is accepted, and parameters that have no number may be null."""
+    neurons = {"name": "b", "kind": "adaptive", "shape": [2], "beta": None, "theta": None, "from_the_future": 1}
+    conv, bare = parse_manifest(signed({**body_of(copy), "layers": [CONV, neurons]})).layers
+    assert isinstance(conv, Synapses)
+    assert (conv.stride, conv.groups, conv.zero_weights, conv.bias) == ((), 1, 0, False)
+    assert bare == Neurons(name="b", kind="adaptive", shape=(2,))
 
 
 @pytest.mark.parametrize("version", [2, 0, "1", None, 1.0, True])

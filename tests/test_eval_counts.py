@@ -9,8 +9,9 @@ import pytest
 from eval_bundles import conv
 
 from idsnn_deploy.errors import BundleError
-from idsnn_evaluation.counting.operations import EXACT, dense, fan_out, integers, nominal, operations, touches
-from idsnn_evaluation.counting.table import Synapses, read_table
+from idsnn_deploy.json_types import read
+from idsnn_deploy.layer_table import Synapses
+from idsnn_evaluation.counting.operations import EXACT, dense, fan_out, integers, operations, touches
 
 
 def random_layer(seed: int) -> tuple[Synapses, np.ndarray, np.ndarray]:
@@ -31,8 +32,10 @@ def random_layer(seed: int) -> tuple[Synapses, np.ndarray, np.ndarray]:
     )
     per_group = (weights != 0).reshape(groups, outputs // groups, inputs // groups, *kernel).sum(axis=1)
     layer = Synapses(
-        "conv", f"conv{axes}d", ("lif",), weights.shape, (inputs, *size), (outputs, *out), stride, padding, dilation,
-        groups, int((weights == 0).sum()), nonzero=tuple(per_group.reshape(inputs, *kernel).tolist()),
+        name="conv", kind="conv1d" if axes == 1 else "conv2d", sources=("lif",), weight_shape=weights.shape,
+        stride=stride, padding=padding, dilation=dilation, groups=groups, in_shape=(inputs, *size),
+        out_shape=(outputs, *out), zero_weights=int((weights == 0).sum()),
+        nonzero=per_group.reshape(inputs, *kernel).tolist(),
     )  # fmt: skip
     return layer, weights, spikes
 
@@ -66,13 +69,19 @@ def test_accumulates_equal_those_counted_one_by_one_on_200_random_convolutions(b
         assert dense(layer) == brute_force(layer, np.ones_like(weights), ones)[0], f"seed {seed}"
 
 
-def test_the_map_of_a_layer_without_zero_weights_tells_no_channels_apart() -> None:
-    (layer,) = read_table([conv("a", "lif", (5, 7), 8)])
+def synapses(**more: object) -> Synapses:
+    """A 3 x 3 convolution from 5 to 7 channels on 8 x 8."""
+    layer = read(Synapses, {**conv("a", "lif", (5, 7), 8), **more}, "a")
     assert isinstance(layer, Synapses)
+    return layer
+
+
+def test_the_map_of_a_layer_without_zero_weights_tells_no_channels_apart() -> None:
+    layer = synapses()
     assert fan_out(layer).shape == (8, 8)
     assert fan_out(layer)[3, 3] == 9 * 7
     assert fan_out(layer)[0, 0] == 4 * 7
-    assert nominal(layer) == 9 * 5 * 7 * 64 > dense(layer) == 5 * 7 * (3 * 8 - 2) ** 2
+    assert layer.nominal_macs == 9 * 5 * 7 * 64 > dense(layer) == 5 * 7 * (3 * 8 - 2) ** 2
 
 
 def test_touches_agree_with_their_definition() -> None:
@@ -83,8 +92,7 @@ def test_touches_agree_with_their_definition() -> None:
 
 
 def test_zero_weights_without_their_table_are_refused() -> None:
-    (layer,) = read_table([conv("a", "lif", (5, 7), 8, zero_weights=3)])
-    assert isinstance(layer, Synapses)
+    layer = synapses(zero_weights=3)
     with pytest.raises(BundleError, match=r"layer 'a'.*3 weights are zero.*\(5, 3, 3\)"):
         fan_out(layer)
 
@@ -95,17 +103,13 @@ def test_sums_that_float32_may_have_rounded_are_refused(value: float) -> None:
         integers(np.array([1.0, value], np.float32), "sum.a")
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [({"stride": [1]}, "2 entries"), ({"weight_shape": None}, "malformed"), ({"groups": 0}, "at least 1")],
-)
-def test_a_malformed_layer_is_named(change: dict[str, object], words: str) -> None:
-    with pytest.raises(BundleError, match=f"layer 'a' is malformed.*{words}" if words != "malformed" else "layer 'a'"):
-        read_table([{**conv("a", "lif", (5, 7), 8), **change}])
+@pytest.mark.parametrize("change", [{"stride": [1]}, {"padding": []}, {"dilation": [1, 1, 1]}])
+def test_a_window_without_every_axis_is_named(change: dict[str, object]) -> None:
+    with pytest.raises(BundleError, match=r"layer 'a'.*2 entries"):
+        fan_out(synapses(**change))
 
 
-def test_a_layer_without_a_key_is_named() -> None:
-    entry = conv("a", "lif", (5, 7), 8)
-    del entry["in_shape"]
-    with pytest.raises(BundleError, match="layer 'a' has no 'in_shape'"):
-        read_table([entry])
+@pytest.mark.parametrize("nonzero", [[[1]], [[1], [2, 3]], []])
+def test_a_table_of_present_weights_of_another_shape_is_named(nonzero: list[object]) -> None:
+    with pytest.raises(BundleError, match=r"layer 'a': 3 weights are zero"):
+        fan_out(synapses(zero_weights=3, nonzero=nonzero))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,29 @@ def test_another_framework_s_graph_becomes_a_bundle_that_takes_frames(tmp_path: 
     expected, _ = interpret(graph, frames, 5)
     assert np.array_equal(Session(folder).step_logits(frames), expected)
     assert deploy(["check", str(folder)]) == 0
+
+
+def test_neurons_that_differ_within_a_channel_become_a_bundle(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight, beta = rng.integers(-32, 32, (4, 1, 3, 3)) / 64, rng.uniform(0.25, 0.75, (4, 6, 6))
+    conv = nir.Conv2d((8, 8), weight.astype(np.float32), 1, 0, 1, 1, np.zeros(4, np.float32))
+    r = np.ones((4, 6, 6), np.float32)
+    r[1] = 0  # no current reaches these
+    tau, zeros = (1e-4 / (1 - beta)).astype(np.float32), np.zeros((4, 6, 6), np.float32)
+    lif = nir.LIF(tau, r, zeros, np.full((4, 6, 6), 0.25, np.float32), zeros)
+    nodes = {"input": nir.Input(np.array([1, 8, 8])), "conv": conv, "lif": lif, "flat": nir.Flatten(None, 0, -1)}
+    nodes |= {"fc": nir.Linear(rng.integers(-8, 8, (3, 144)).astype(np.float32)), "output": nir.Output(np.array([3]))}
+    names = list(nodes)
+    write_nir(tmp_path / "net.nir", nir.NIRGraph(nodes, list(pairwise(names)), type_check=False))
+    assert export([str(tmp_path / "net.nir"), "--timesteps", "4", "--dt", "1e-4"]) == 0
+    folder = tmp_path / "net-bundle"
+    (layer,) = read_bundle(folder).manifest.neurons
+    assert (layer.beta, layer.theta) == (None, None)
+    assert layer.beta_range == pytest.approx((beta.min(), beta.max()), rel=1e-5)
+    others = np.delete(beta, 1, axis=0)  # theta = v_threshold / (1 - beta)
+    assert layer.theta_range == pytest.approx((0.25 / (1 - others.min()), 0.25 / (1 - others.max())), rel=1e-5)
+    assert deploy(["check", str(folder)]) == 0
+    assert deploy(["info", str(folder), "--layers"]) == 0
 
 
 def test_a_graph_that_does_not_say_its_steps_asks_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from graphs import CASES, STEPS, affine, conv, graph, inputs, lif
 from numpy.typing import NDArray
 from onnx_runs import Arrays, run, run_reference
 
+from idsnn_deploy.layer_table import Neurons
 from idsnn_export.graph.layers import is_synaptic, layer_table
 from idsnn_export.graph.plan import Plan, Step, plan
 from idsnn_export.lowering import to_onnx
@@ -80,7 +81,7 @@ def test_spikes_are_counted_by_step_and_shown_at_the_tables_indices(name: str) -
     x = inputs(network)
     _, spikes = interpret(network, x, STEPS)
     found = run(to_onnx(network, STEPS, static=False, kind="probe"), input=x)
-    rasters = {entry["name"]: entry["raster"] for entry in layer_table(network) if "raster" in entry}
+    rasters = {entry.name: list(entry.raster) for entry in layer_table(network) if isinstance(entry, Neurons)}
     assert set(rasters) == set(spikes) == {key.removeprefix("spikes.") for key in found if key.startswith("spikes.")}
     for layer, expected in spikes.items():
         flat = expected.reshape(*expected.shape[:2], -1)  # (T, N, neurons)
@@ -138,11 +139,11 @@ def test_the_probe_gives_the_models_answers() -> None:
 
 def test_a_layer_of_many_neurons_shows_64_of_them() -> None:
     network = nir.NIRGraph.from_list(conv((1, 20, 20), 1), nir.Threshold(np.full((1, 20, 20), 0.25, np.float32)))
-    (entry,) = (entry for entry in layer_table(network) if entry["kind"] == "threshold")
-    assert len(entry["raster"]) == len(set(entry["raster"])) == 64
-    assert min(entry["raster"]) == 0
-    assert max(entry["raster"]) < 400
-    assert run(to_onnx(network, 2, kind="probe"), image=np.ones((3, 1, 20, 20)))[f"raster.{entry['name']}"].shape == (
+    (entry,) = (entry for entry in layer_table(network) if entry.kind == "threshold")
+    assert len(entry.raster) == len(set(entry.raster)) == 64
+    assert min(entry.raster) == 0
+    assert max(entry.raster) < 400
+    assert run(to_onnx(network, 2, kind="probe"), image=np.ones((3, 1, 20, 20)))[f"raster.{entry.name}"].shape == (
         3,
         2,
         64,

@@ -45,11 +45,9 @@ def test_the_manifest_says_what_was_trained(run: Path, bundle: Path) -> None:
     assert manifest.labels == [str(digit) for digit in range(10)]
     assert manifest.input_shape == [1, 8, 8]
     assert manifest.test_accuracy == summary["student_accuracy"]
-    neurons = [layer for layer in manifest.layers if "theta" in layer]
-    synapses = [layer for layer in manifest.layers if "weight_shape" in layer]
-    assert len(neurons) == 17  # the stem's, and two a block in eight blocks
-    assert len(synapses) == 1 + 16 + 3 + 1  # stem, two a block, three projections, head
-    assert all(layer["beta"] == pytest.approx(0.25) and layer["theta"] == pytest.approx(0.5) for layer in neurons)
+    assert len(manifest.neurons) == 17  # the stem's, and two a block in eight blocks
+    assert len(manifest.synapses) == 1 + 16 + 3 + 1  # stem, two a block, three projections, head
+    assert all(layer.beta == pytest.approx(0.25) and layer.theta == pytest.approx(0.5) for layer in manifest.neurons)
 
 
 def test_exporting_twice_gives_the_same_onnx_bytes(run: Path, bundle: Path, tmp_path: Path) -> None:

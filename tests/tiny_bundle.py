@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from idsnn_deploy.json_types import read
+from idsnn_deploy.layer_table import LayerTable
 from idsnn_deploy.manifest import Manifest, listing, read_bundle, write_manifest
 
 DATA = Path(__file__).parent / "data"
@@ -152,7 +154,9 @@ def manifest(static: bool) -> Manifest:
             "bias": False,
         },
     ]
-    whole = Manifest("folder", T, 1e-4, [0.25], [0.5], ["left", "right", "none"], [*SHAPE], layers)
+    whole = Manifest(
+        "folder", T, 1e-4, [0.25], [0.5], ["left", "right", "none"], [*SHAPE], read(LayerTable, layers, "")
+    )
     early_exit = {"margin": 0.5}
     if static:
         return replace(whole, early_exit=early_exit, test_accuracy=0.9, versions={"idsnn": "0.1.0"})

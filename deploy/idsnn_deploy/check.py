@@ -19,7 +19,7 @@ import numpy as np
 
 from .errors import EXIT_FAILED, EXIT_OK
 from .execution import Stepper, Unrolled
-from .golden import Golden, neuron_layers, read_golden
+from .golden import Golden, read_golden
 from .inputs import batches
 from .manifest import Bundle, read_bundle
 from .onnx_file import Array, Options
@@ -68,7 +68,7 @@ def _replay_step(bundle: Bundle, file: str, golden: Golden, options: Options) ->
 
 
 def _replay_probe(bundle: Bundle, file: str, golden: Golden, options: Options) -> Replay:
-    names = [f"spikes.{name}" for name in neuron_layers(bundle.manifest)]
+    names = [f"spikes.{layer.name}" for layer in bundle.manifest.neurons]
     probe = Unrolled(bundle, file, options, dict.fromkeys(names, (None, bundle.manifest.timesteps)))
     counted = []
     for x in batches(golden.images, bundle.manifest, probe.fixed or len(golden.logits)):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BundleError
-from .manifest import Bundle, Manifest
+from .manifest import Bundle
 
 Array = np.ndarray[Any, np.dtype[Any]]
 GOLDEN = "golden.npz"
@@ -43,11 +43,6 @@ class Golden:
     spikes: Array
 
 
-def neuron_layers(manifest: Manifest) -> list[str]:
-    """The names of the manifest's neuron layers, in order."""
-    return [layer["name"] for layer in manifest.layers if "weight_shape" not in layer]
-
-
 def read_golden(bundle: Bundle) -> Golden:
     """Returns a bundle's golden vectors.
 
@@ -67,7 +62,7 @@ def read_golden(bundle: Bundle) -> Golden:
                 "images": ((*leading, *manifest.input_shape), np.float32),
                 "logits": ((count, classes), np.float32),
                 "step_logits": ((steps, count, classes), np.float32),
-                "spikes": ((count, len(neuron_layers(manifest))), np.int64),
+                "spikes": ((count, len(manifest.neurons)), np.int64),
             }
             golden = Golden(**{name: _array(archive, name, *expected) for name, expected in shapes.items()})
         if not all(np.isfinite(a).all() for a in (golden.images, golden.logits, golden.step_logits)):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import EXIT_OK
+from .layer_table import Layer, Synapses
 from .manifest import Bundle, Manifest, read_bundle
 from .printable import printable
 from .text_table import format_table
@@ -16,8 +16,7 @@ from .text_table import format_table
 
 def describe(manifest: Manifest) -> dict[str, str]:
     """A bundle's properties as words, in the order in which one asks for them."""
-    synapses = [layer for layer in manifest.layers if "weight_shape" in layer]
-    neurons = [layer for layer in manifest.layers if "weight_shape" not in layer]
+    synapses, neurons = manifest.synapses, manifest.neurons
     labels = ", ".join(manifest.labels[:12]) + (", ..." if len(manifest.labels) > 12 else "")
     normalized = (
         "none" if manifest.mean is None or manifest.std is None else _normalization(manifest.mean, manifest.std)
@@ -25,11 +24,11 @@ def describe(manifest: Manifest) -> dict[str, str]:
     return {
         "trained on": manifest.dataset or "unknown",
         "classes": f"{len(manifest.labels)}: {labels}",
-        "input": f"{' x '.join(map(str, manifest.input_shape))}, {_ENCODINGS[manifest.encoding]}",
+        "input": f"{_sizes(manifest.input_shape)}, {_ENCODINGS[manifest.encoding]}",
         "normalization": normalized,
         "time steps": f"{manifest.timesteps}, dt {manifest.dt:g} s",
-        "synaptic layers": f"{len(synapses)}, {sum(math.prod(layer['weight_shape']) for layer in synapses):,} weights",
-        "neuron layers": f"{len(neurons)}, {sum(math.prod(layer['shape']) for layer in neurons):,} neurons",
+        "synaptic layers": f"{len(synapses)}, {sum(math.prod(layer.weight_shape) for layer in synapses):,} weights",
+        "neuron layers": f"{len(neurons)}, {sum(layer.size for layer in neurons):,} neurons",
         "test accuracy": "unknown" if manifest.test_accuracy is None else f"{manifest.test_accuracy:.2%} (in torch)",
         "anytime margin": f"{manifest.early_exit['margin']}" if "margin" in manifest.early_exit else "not chosen",
         "parity": _pairs(manifest.parity),
@@ -59,7 +58,7 @@ def info(folder: str | os.PathLike[str], as_json: bool, layers: bool, say: Calla
     bundle.verify()
     manifest = bundle.manifest
     if as_json:
-        say(asdict(manifest))
+        say(manifest.to_dict())
         return EXIT_OK
     words = describe(manifest)
     width = max(map(len, words))
@@ -73,14 +72,10 @@ def info(folder: str | os.PathLike[str], as_json: bool, layers: bool, say: Calla
     return EXIT_OK
 
 
-def _row(layer: dict[str, Any]) -> tuple[str, ...]:
-    def sizes(key: str) -> str:
-        return " x ".join(map(str, layer.get(key, [])))
+def _row(layer: Layer) -> tuple[str, ...]:
+    weights, shape = (layer.weight_shape, layer.out_shape) if isinstance(layer, Synapses) else ((), layer.shape)
+    return layer.name, layer.kind, _sizes(weights), ", ".join(layer.sources), _sizes(shape)
 
-    return (
-        layer["name"],
-        str(layer.get("kind", "")),
-        sizes("weight_shape"),
-        ", ".join(map(str, layer.get("sources", []))),
-        sizes("out_shape") or sizes("shape"),
-    )
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -8,14 +8,27 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 from .errors import BundleError
 from .files import canonical_json, read_bytes, sha256, write_json
+from .json_types import (
+    ABOVE_0,
+    NOT_EMPTY,
+    Count,
+    Fraction,
+    MalformedError,
+    Positive,
+    Rule,
+    fits,
+    keys_of,
+    matching,
+    read,
+    write,
+)
+from .layer_table import LayerTable, Neurons, Synapses
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -30,138 +43,73 @@ FLAGS = {
 }
 
 
+FileName = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9._-]*", "that names a file, without slashes")]
+Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "of 64 hexadecimal digits in lower case")]
+
+
+class FileEntry(TypedDict):
+    """What guards a file."""
+
+    bytes: Count
+    sha256: Sha256
+
+
+EarlyExit = Annotated[
+    dict[str, Any],
+    Rule(
+        lambda value: fits(Fraction, value.get("margin", 0)),
+        "whose margin lies in 0..1",
+        {"properties": {"margin": {"type": "number", "minimum": 0, "maximum": 1}}},
+    ),
+]
+Encoding = Literal["static", "frames"]  # the same input at every step, or one a step
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a bundle is; the attributes are the manifest's keys and docs/format.md their meaning."""
 
     dataset: str | None
-    timesteps: int
-    dt: float  # seconds
+    timesteps: Positive
+    dt: Annotated[float, ABOVE_0]  # seconds
     mean: list[float] | None
-    std: list[float] | None
-    labels: list[str]
-    input_shape: list[int]
-    layers: list[dict[str, Any]]
-    encoding: str = "static"
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    std: list[Annotated[float, ABOVE_0]] | None
+    labels: Annotated[list[str], NOT_EMPTY]
+    input_shape: Annotated[list[Positive], NOT_EMPTY]
+    layers: LayerTable
+    encoding: Encoding = "static"
+    files: dict[FileName, FileEntry] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
-    test_accuracy: float | None = None
+    test_accuracy: Fraction | None = None
     teacher: dict[str, Any] = field(default_factory=dict)
-    early_exit: dict[str, Any] = field(default_factory=dict)
+    early_exit: EarlyExit = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     digest: str = ""
 
+    @property
+    def synapses(self) -> list[Synapses]:
+        """The layers with weights, in order."""
+        return [layer for layer in self.layers if isinstance(layer, Synapses)]
+
+    @property
+    def neurons(self) -> list[Neurons]:
+        """The layers that spike, in order."""
+        return [layer for layer in self.layers if isinstance(layer, Neurons)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest as plain JSON types."""
+        body: dict[str, Any] = write(self)
+        return body
+
     def signed(self) -> Manifest:
         """The same manifest with its digest."""
-        body = asdict(self)
+        body = self.to_dict()
         del body["digest"]
         return replace(self, digest=sha256(canonical_json(body)))
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    """An integer that every JSON reader holds exactly."""
-    return _is_integer(value) and 0 <= value <= 2**53
-
-
-def _is_number(value: Any) -> bool:
-    return (_is_integer(value) or isinstance(value, float)) and abs(value) <= 1e300
-
-
-def _is_list_of(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(test, value))
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _or_null(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or test(value)
-
-
-def _or_either(one: Callable[[Any], bool], other: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: one(value) or other(value)
-
-
-def _is_file_table(value: Any) -> bool:
-    return _is_object(value) and all(
-        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) is not None
-        and _is_object(entry)
-        and _is_count(entry.get("bytes"))
-        and re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256"))) is not None
-        for name, entry in value.items()
-    )
-
-
-_is_sizes = _is_list_of(_is_count)
-_is_names = _is_list_of(_is_text)
-_is_parameter = _or_either(_is_number, _is_list_of(_is_number))
-# What a layer's entry must be where it has the key; a synaptic layer has a weight_shape, a neuron layer a shape.
-_LAYER_RULES: dict[str, Callable[[Any], bool]] = {
-    "name": lambda value: _is_text(value) and value != "",
-    "kind": _is_text,
-    "sources": _is_names,
-    "weight_shape": _is_sizes,
-    "in_shape": _is_sizes,
-    "out_shape": _is_sizes,
-    "shape": _is_sizes,
-    "stride": _is_sizes,
-    "dilation": _is_sizes,
-    "padding": _is_list_of(_is_sizes),
-    "groups": _is_count,
-    "zero_weights": _is_count,
-    "beta": _is_parameter,
-    "theta": _is_parameter,
-    "raster": _is_sizes,
-    "pools": _is_list_of(_is_object),
-}
-_SYNAPTIC, _NEURON = ("name", "kind", "sources", "weight_shape", "in_shape", "out_shape"), ("name", "kind", "shape")
-
-
-def _is_layer_table(value: Any) -> bool:
-    if not _is_list_of(_is_object)(value):
-        return False
-    for layer in value:
-        required = _SYNAPTIC if "weight_shape" in layer else _NEURON
-        if any(key not in layer for key in required):
-            return False
-        if not all(holds(layer[key]) for key, holds in _LAYER_RULES.items() if key in layer):
-            return False
-    return len({layer["name"] for layer in value}) == len(value)
-
-
-# What each key must be, and the words for it.
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "dataset": (_or_null(_is_text), "a text or null"),
-    "timesteps": (lambda value: _is_count(value) and value >= 1, "an integer of at least 1"),
-    "dt": (lambda value: _is_number(value) and value > 0, "a positive number of seconds"),
-    "mean": (_or_null(_is_list_of(_is_number)), "a list of numbers or null"),
-    "std": (_or_null(_is_list_of(lambda v: _is_number(v) and v > 0)), "a list of positive numbers or null"),
-    "labels": (lambda value: _is_list_of(_is_text)(value) and len(value) > 0, "a list of class names"),
-    "input_shape": (lambda v: _is_list_of(lambda n: _is_count(n) and n >= 1)(v) and len(v) > 0, "a list of sizes"),
-    "layers": (_is_layer_table, "a list of layers as docs/format.md describes them"),
-    "encoding": (lambda value: value in ("static", "frames"), '"static" or "frames"'),
-    "files": (_is_file_table, "names with their bytes and sha256"),
-    "parity": (_is_object, "an object"),
-    "test_accuracy": (_or_null(lambda v: _is_number(v) and 0 <= v <= 1), "a fraction in 0..1 or null"),
-    "teacher": (_is_object, "an object"),
-    "early_exit": (
-        lambda v: _is_object(v) and ("margin" not in v or (_is_number(v["margin"]) and 0 <= v["margin"] <= 1)),
-        "an object whose margin lies in 0..1",
-    ),
-    "versions": (lambda v: _is_object(v) and all(map(_is_text, v.values())), "package names with versions"),
-    "digest": (_is_text, "a text"),
-}
-_OPTIONAL = frozenset({"encoding", "teacher"})
+OPTIONAL = frozenset({"encoding", "teacher"})  # keys that a reader does without; every other one is there
 
 
 def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
@@ -174,10 +122,10 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         body = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as cause:
         raise BundleError(f"{where}: not JSON ({str(cause).splitlines()[0]}); export the bundle again") from cause
-    if not _is_object(body):
+    if not isinstance(body, dict):
         raise BundleError(f"{where}: a {type(body).__name__}, not an object; export the bundle again")
     version = body.get("format_version")
-    if not _is_integer(version) or version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise BundleError(
             f"{where}: format version {version!r}; this idsnn reads version {FORMAT_VERSION} "
             f"(install the idsnn that wrote the bundle, or export again)"
@@ -190,19 +138,24 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     if digest != expected:
         raise BundleError(f"{where}: changed since it was written (its digest does not match); export the bundle again")
     body["digest"] = digest
-    missing = [key for key in _RULES if key not in body and key not in _OPTIONAL]
+    known = keys_of(Manifest)
+    missing = [key for key in known if key not in body and key not in OPTIONAL]
     if missing:
         raise BundleError(f"{where}: without {', '.join(missing)}; export the bundle again")
-    for key, (holds, words) in _RULES.items():
-        if key in body and not holds(body[key]):
-            raise BundleError(f"{where}: `{key}` is {str(body[key])[:60]!r}; it must be {words}")
+    try:
+        found = {key: read(hint, body[key], key) for key, (hint, _) in known.items() if key in body}
+    except MalformedError as cause:
+        raise BundleError(f"{where}: {cause}; export the bundle again") from cause
+    _check_normalization(found, where)
+    return Manifest(**found)
+
+
+def _check_normalization(body: dict[str, Any], where: str) -> None:
     if (body["mean"] is None) != (body["std"] is None):
         raise BundleError(f"{where}: `mean` and `std` go together; one of them is null")
     channels = body["input_shape"][0]
     if any(body[key] is not None and len(body[key]) not in (1, channels) for key in ("mean", "std")):
         raise BundleError(f"{where}: `mean` and `std` have a value for each of the {channels} channels of the input")
-    known = {key.name for key in fields(Manifest)}
-    return Manifest(**{key: value for key, value in body.items() if key in known})
 
 
 def _no_constant(name: str) -> Any:
@@ -271,14 +224,15 @@ def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Manife
         BundleError: a manifest that `read_bundle` would refuse; nothing is written.
     """
     signed = manifest.signed()
-    parse_manifest(canonical_json(asdict(signed)), str(Path(folder) / MANIFEST))
-    write_json(Path(folder) / MANIFEST, asdict(signed))
+    body = signed.to_dict()
+    parse_manifest(canonical_json(body), str(Path(folder) / MANIFEST))
+    write_json(Path(folder) / MANIFEST, body)
     return signed
 
 
-def listing(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+def listing(folder: str | os.PathLike[str]) -> dict[str, FileEntry]:
     """The `files` table of a folder: every file but the manifest, by name."""
-    table = {}
+    table: dict[str, FileEntry] = {}
     for file in sorted(Path(folder).iterdir()):
         if file.is_file() and file.name != MANIFEST and not file.name.startswith("."):
             data = read_bytes(file, MAX_FILE_BYTES)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from idsnn_deploy.layer_table import Synapses
 from idsnn_deploy.manifest import Bundle
 
 from .answers.early_exit import early_exit
@@ -17,7 +18,7 @@ from .cost.energy import estimate
 from .cost.platforms import Platform
 from .counting.operations import dense
 from .counting.rows import input_rate, layer_counts, ratios
-from .counting.table import Entry, Synapses, head, still
+from .counting.table import head, still
 from .counting.tally import NeuronTally, SynapseTally, Tally
 from .counts import Counts, Totals, per_sample, total
 from .document import Baselines, Layer, NeuronLayer, Provenance, Spread, Subject, Teacher
@@ -29,7 +30,6 @@ ESTIMATOR = "idsnn_evaluation"
 
 def assemble(
     bundle: Bundle,
-    entries: Sequence[Entry],
     tallies: Sequence[Tally],
     scores: Scores,
     singly: Array,
@@ -41,8 +41,7 @@ def assemble(
 
     Args:
         bundle: what was run.
-        entries: its layer table; `tallies` has one for each.
-        tallies: what was added up.
+        tallies: what was added up, one a layer of its table.
         scores: what was answered.
         singly: accumulates and spikes of each sample, `(2, N)`.
         examples: samples to show.
@@ -50,7 +49,7 @@ def assemble(
         platforms: the user's hardware.
     """
     manifest, samples, steps = bundle.manifest, len(scores), bundle.manifest.timesteps
-    last, same = head(entries), still(entries, manifest.encoding == "static")
+    last, same = head(manifest.layers), still(manifest.layers, manifest.encoding == "static")
     counts = [layer_counts(tally, samples, steps, same, last) for tally in tallies]
     split = total(counts)
     spiking = sum(map(_spiking_macs, tallies))

@@ -87,7 +87,6 @@ def evaluate(
         kept += [_example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs) for i in here]
     return assemble(
         opened,
-        probe.entries,
         tallies,
         Scores.joined(scores),
         np.concatenate(per_sample, axis=1),

@@ -8,9 +8,8 @@ Nothing gets its name before every gate has passed.
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import onnx
 
 from idsnn_deploy.errors import ParityError
 from idsnn_deploy.files import refuse_existing, replacing_folder, write_bytes
+from idsnn_deploy.layer_table import Layer, Neurons, Synapses
 from idsnn_deploy.manifest import Manifest, listing, write_manifest
 from idsnn_deploy.progress import track
 
@@ -123,15 +123,16 @@ def _models(graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[s
 
 
 def _gates(
-    folder: Path, graph: nir.NIRGraph, layers: list[dict[str, Any]], source: Source, config: ExportConfig
+    folder: Path, graph: nir.NIRGraph, layers: Sequence[Layer], source: Source, config: ExportConfig
 ) -> dict[str, Any]:
     """Runs both gates over the samples, writes the golden vectors, and returns the figures by gate."""
     timesteps, axis = source.metadata.timesteps, int(source.frames)
-    images = source.images(gate_samples(_macs(layers), timesteps), "test")
+    macs = sum(layer.nominal_macs for layer in layers if isinstance(layer, Synapses))
+    images = source.images(gate_samples(macs, timesteps), "test")
     figures: dict[str, list[dict[str, Any]]] = {}
     best: tuple[Array, Trace] | None = None
     candidates = dict(_candidates(folder, graph, source, config))
-    neurons = sum(math.prod(layer["shape"]) for layer in layers if "weight_shape" not in layer)
+    neurons = sum(layer.size for layer in layers if isinstance(layer, Neurons))
     chunk = max(1, int(TRACE_VALUES // max(1, neurons * timesteps)))
     count = images.shape[axis]
     for start in track(range(0, count, chunk), "parity gates"):
@@ -167,12 +168,6 @@ def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: Expor
         options = source.onnx_options(config.fixed_batch)
         traced = to_onnx(graph, timesteps, kind="trace", **options)
         yield "onnx", OnnxNetwork((folder / "model.onnx").read_bytes(), traced.SerializeToString())
-
-
-def _macs(layers: list[dict[str, Any]]) -> int:
-    """Nominal multiply-accumulates of one step."""
-    synaptic = [layer for layer in layers if "weight_shape" in layer]
-    return sum(math.prod(layer["weight_shape"]) * math.prod(layer["out_shape"][1:]) for layer in synaptic)
 
 
 def versions() -> dict[str, str]:

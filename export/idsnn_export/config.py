@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
+from idsnn_deploy.manifest import Encoding
 
 Format = Literal["nir", "onnx", "all"]
 Pooling = Literal["avg", "sum"]
-Encoding = Literal["static", "frames"]
 GRAPHS = ("onnx", "step", "probe")
 
 

@@ -18,14 +18,13 @@ NeuroBench's effective operations (NeuroBench 2.3, `SynapticOperations`: bias le
 
 from __future__ import annotations
 
-from math import prod
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from idsnn_deploy.errors import BundleError
-
-from .table import Synapses
+from idsnn_deploy.layer_table import Synapses
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 # float32 holds every integer up to here; a probe's sums beyond it would be rounded.
@@ -46,12 +45,15 @@ def fan_out(layer: Synapses) -> Counts:
     For conv1d one axis less; for linear `()` or `(I,)`.
 
     Raises:
-        BundleError: zero weights without the table of which they are.
+        BundleError: a window that has not every axis, or zero weights without the table of which they are.
     """
-    taps = [
-        touches(*axis)
-        for axis in zip(layer.in_shape[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=False)
-    ]
+    windows = (layer.stride, layer.padding, layer.dilation)
+    if layer.kernel and any(len(each) != len(layer.kernel) for each in (layer.in_shape[1:], *windows)):
+        raise BundleError(
+            f"layer {layer.name!r}: stride, padding and dilation need {len(layer.kernel)} entries; "
+            f"export the bundle again"
+        )
+    taps = [touches(*axis) for axis in zip(layer.in_shape[1:], layer.kernel, *windows, strict=False)]
     if layer.zero_weights:
         found: Counts = _nonzero(layer)
     else:
@@ -64,13 +66,7 @@ def fan_out(layer: Synapses) -> Counts:
 def dense(layer: Synapses) -> int:
     """Operations of one step were every input and every weight non-zero (NeuroBench's Dense); exact at borders."""
     channels = layer.in_shape[0] if layer.kernel else layer.inputs
-    full = Synapses(**{**vars(layer), "zero_weights": 0})
-    return int(channels * fan_out(full).sum())
-
-
-def nominal(layer: Synapses) -> int:
-    """The MACs that papers quote: kernel area x C_in / groups x outputs, as if padding were multiplied too."""
-    return prod(layer.weight_shape[1:]) * layer.outputs
+    return int(channels * fan_out(replace(layer, zero_weights=0)).sum())
 
 
 def operations(maps: Counts, fan: Counts) -> Counts:
@@ -103,10 +99,11 @@ def is_whole(values: np.ndarray[Any, Any]) -> bool:
 
 def _nonzero(layer: Synapses) -> Counts:
     shape = (layer.in_shape[0] if layer.kernel else layer.inputs, *layer.kernel)
-    table = np.asarray(layer.nonzero, dtype=np.int64)
+    # Lists of unequal lengths are no array, and no table either.
+    table = np.array(layer.nonzero, dtype=object)
     if table.shape != shape:
         raise BundleError(
             f"layer {layer.name!r}: {layer.zero_weights} weights are zero, and `nonzero` of shape {shape} does not say "
             f"which ones; export the bundle again"
         )
-    return table
+    return np.asarray(table, dtype=np.int64)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from idsnn_deploy.errors import BundleError
+from idsnn_deploy.layer_table import Layer, Neurons, Synapses
 from idsnn_deploy.manifest import Bundle
 from idsnn_deploy.onnx_file import Graph, Options
 
 from ..document import Precision
-from .table import Neurons, Synapses, read_table, still
+from .table import still
 from .tally import Arrays, NeuronTally, SynapseTally, Tally
 
 VARIANTS: dict[Precision, str] = {"fp32": "model.probe.onnx", "int8": "model.int8.probe.onnx"}
@@ -22,17 +23,17 @@ class Probe:
     """A network that counts: images in, logits and the sums of docs/onnx.md out.
 
     Attributes:
-        entries: the layer table; `still` what in it is the same at every step.
+        layers: the layer table; `still` what in it is the same at every step.
         axis: where samples lie in the input: 0 for images `(N, ...)`, 1 for frames `(T, N, ...)`.
         fixed: the batch that the graph was exported for, or None.
     """
 
     def __init__(self, bundle: Bundle, variant: Precision = "fp32", options: Options | None = None) -> None:
         manifest = bundle.manifest
-        self.entries = read_table(manifest.layers, str(bundle.folder / "manifest.json"))
-        if not any(isinstance(entry, Synapses) for entry in self.entries):
+        self.layers = manifest.layers
+        if not manifest.synapses:
             raise BundleError(f"{bundle.folder}: its layer table names no synaptic layer, so there is nothing to count")
-        self.still = still(self.entries, manifest.encoding == "static")
+        self.still = still(self.layers, manifest.encoding == "static")
         self.timesteps = manifest.timesteps
         self.axis = int(manifest.encoding == "frames")
         self.input = "input" if self.axis else "image"
@@ -42,19 +43,19 @@ class Probe:
             {
                 "logits": (None, len(manifest.labels)),
                 "step_logits": (manifest.timesteps, None, len(manifest.labels)),
-                **{name: shape for e in self.entries for name, shape in self._promised(e, manifest.timesteps).items()},
+                **{name: shape for e in self.layers for name, shape in self._promised(e, manifest.timesteps).items()},
             },
             more=True,
         )
         self.fixed = self.graph.inputs[self.input][self.axis]
 
     def tallies(self) -> list[Tally]:
-        """Fresh accumulators, one an entry."""
+        """Fresh accumulators, one a layer."""
         return [
-            SynapseTally(entry, entry.name in self.still)
-            if isinstance(entry, Synapses)
-            else NeuronTally(entry, self.timesteps)
-            for entry in self.entries
+            SynapseTally(layer, layer.name in self.still)
+            if isinstance(layer, Synapses)
+            else NeuronTally(layer, self.timesteps)
+            for layer in self.layers
         ]
 
     def counting(self, tallies: Sequence[Tally]) -> list[str]:
@@ -63,7 +64,7 @@ class Probe:
 
     def rasters(self) -> list[str]:
         """The names of the neuron layers whose rasters the graph gives."""
-        return [e.name for e in self.entries if isinstance(e, Neurons) and f"raster.{e.name}" in self.graph.outputs]
+        return [e.name for e in self.layers if isinstance(e, Neurons) and f"raster.{e.name}" in self.graph.outputs]
 
     def run(self, x: np.ndarray[Any, Any], names: Sequence[str]) -> Arrays:
         """The named outputs for a batch, finite, samples of a fixed batch's padding cut off."""
@@ -74,10 +75,10 @@ class Probe:
         values = self.graph.run(names, {self.input: x})
         return {n: v[:, :count] if n == "step_logits" else v[:count] for n, v in zip(names, values, strict=True)}
 
-    def _promised(self, entry: Synapses | Neurons, timesteps: int) -> dict[str, tuple[int | None, ...]]:
-        if isinstance(entry, Neurons):
-            return {f"spikes.{entry.name}": (None, timesteps)}
-        name = f"sum.{entry.name}"
+    def _promised(self, layer: Layer, timesteps: int) -> dict[str, tuple[int | None, ...]]:
+        if isinstance(layer, Neurons):
+            return {f"spikes.{layer.name}": (None, timesteps)}
+        name = f"sum.{layer.name}"
         if name not in self.graph.outputs:
             raise BundleError(f"{self.graph.where}: has no output {name}; export the bundle again")
         return {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
+from idsnn_deploy.layer_table import Layer, Synapses
+
 from ..counts import Counts, Number, Ratios, complete
-from .operations import dense, nominal
-from .table import Entry, Pool, Synapses
+from .operations import dense
 from .tally import NeuronTally, SynapseTally, Tally
 
 
@@ -68,8 +69,8 @@ def _synaptic(tally: SynapseTally, samples: int, timesteps: int, is_head: bool) 
         "dense_each_step": full * timesteps * samples,
         "synops_total": effective_acs + effective_macs,
         "ann_macs": full * samples,
-        "nominal_macs": nominal(layer) * samples,
-        "rate_acs": 0 if is_head or tally.analog else tally.values / repeats / layer.inputs * nominal(layer),
+        "nominal_macs": layer.nominal_macs * samples,
+        "rate_acs": 0 if is_head or tally.analog else tally.values / repeats / layer.inputs * layer.nominal_macs,
         "events": 0 if tally.analog else tally.events // repeats,
         "bias_adds": layer.bias * layer.outputs * steps * samples,
     }
@@ -86,12 +87,11 @@ def _neuronal(tally: NeuronTally, samples: int, timesteps: int) -> dict[str, Num
     }
 
 
-def _arriving(entry: Entry) -> int:
+def _arriving(layer: Layer) -> int:
     """Values that arrive in one step, before any pooling."""
-    pools: tuple[Pool, ...] = entry.pools
-    if pools:
-        return prod(pools[0].in_shape)
-    return entry.inputs if isinstance(entry, Synapses) else entry.size
+    if layer.pools:
+        return prod(layer.pools[0].in_shape)
+    return layer.inputs if isinstance(layer, Synapses) else layer.size
 
 
 def _divide(a: Number, b: Number) -> float | None:

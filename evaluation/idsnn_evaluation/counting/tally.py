@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from idsnn_deploy.layer_table import Neurons, Synapses
+
 from .operations import Counts, fan_out, integers, is_whole, operations
-from .table import Neurons, Synapses
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

@@ -1,8 +1,7 @@
 """The layer table: what a bundle's manifest and the energy report say about every layer of a graph.
 
-One entry a layer with weights and one a layer that spikes, in evaluation order, under the names that NIR, the probe
-graph, the manifest and the report share. Sums, pooling, flattening, scaling, delays and neurons that do not spike have
-no entry of their own: `sources` looks through them.
+`idsnn_deploy.layer_table` says what an entry means. Sums, pooling, flattening, scaling, delays and neurons that do not
+spike have none of their own: `sources` looks through them.
 """
 
 from __future__ import annotations
@@ -13,30 +12,18 @@ from typing import Any
 import nir
 import numpy as np
 
+from idsnn_deploy.layer_table import INPUT, Layer, Neurons, Parameter, Pool, Range, Synapses
+
 from .plan import Plan, Step
 from .plan import plan as plan_of
-from .shapes import Window, conv_window, pool_window
+from .shapes import conv_window, pool_window
 from .timing import gain, leak, resolve_dt
 
 RASTER = 64  # neurons a layer whose every spike the probe shows
 
-Entry = dict[str, Any]  # plain JSON types
 
-
-def layer_table(graph: nir.NIRGraph, dt: float | None = None) -> list[Entry]:
+def layer_table(graph: nir.NIRGraph, dt: float | None = None) -> tuple[Layer, ...]:
     """The entries of all layers, in evaluation order.
-
-    Every entry has `name`, `kind` and `sources`, and where pooling lies between it and its sources, `pools`: `name,
-    kind` ("avg" or "sum"), `kernel, stride, padding, in_shape, out_shape`. Padding is in pairs, an axis each: zeros
-    before, zeros after.
-
-    With weights ("conv1d", "conv2d", "linear"): `weight_shape, stride, padding, dilation` (empty for linear layers),
-    `groups, in_shape, out_shape, bias` (whether it has one), `zero_weights` (how many are 0) and, where there are any,
-    `nonzero` (I, kernel...): how many weights that read an input channel at a kernel position are not 0.
-
-    Spiking ("lif", "if", "cubalif", "threshold"): `shape`, `beta` and `theta` of v[t] = beta v[t-1] (1 - s[t-1]) +
-    I[t], s = v > theta (a number, a list with one a channel where they differ, None where they differ within a
-    channel), `raster`: the flat indices of the neurons in the probe's `raster.NAME`.
 
     Args:
         graph: one time step, as NIR means it.
@@ -46,7 +33,7 @@ def layer_table(graph: nir.NIRGraph, dt: float | None = None) -> list[Entry]:
         GraphError: a graph without a meaning (see `plan`).
     """
     plan, dt = plan_of(graph), resolve_dt(graph, dt)
-    return [ENTRIES[type(step.node)](plan, step, dt) for step in plan.steps if type(step.node) in ENTRIES]
+    return tuple(ENTRIES[type(step.node)](plan, step, dt) for step in plan.steps if type(step.node) in ENTRIES)
 
 
 def raster_indices(size: int) -> list[int]:
@@ -57,7 +44,7 @@ def raster_indices(size: int) -> list[int]:
 
 def is_synaptic(step: Step) -> bool:
     """Whether a step is a layer with weights."""
-    return ENTRIES.get(type(step.node)) in (_convolution, _linear)
+    return ENTRIES.get(type(step.node)) is _synapses
 
 
 def zero_weights(step: Step) -> int:
@@ -65,27 +52,36 @@ def zero_weights(step: Step) -> int:
     return int((np.asarray(step.node.weight) == 0).sum())
 
 
-def _convolution(plan: Plan, step: Step, dt: float) -> Entry:
-    window, kind = conv_window(step.node), type(step.node).__name__.lower()
-    return _synaptic(plan, step, kind, int(step.node.groups), **_window(window, dilation=list(window.dilation)))
+KINDS: dict[type[nir.NIRNode], Any] = {
+    nir.Conv1d: "conv1d",
+    nir.Conv2d: "conv2d",
+    nir.Affine: "linear",
+    nir.Linear: "linear",
+}
 
 
-def _linear(plan: Plan, step: Step, dt: float) -> Entry:
-    return _synaptic(plan, step, "linear", 1, stride=[], padding=[], dilation=[])
-
-
-def _synaptic(plan: Plan, step: Step, kind: str, groups: int, **window: Any) -> Entry:
-    entry = {
-        **_entry(plan, step, kind),
-        "weight_shape": [int(n) for n in step.node.weight.shape],
-        **window,
-        "groups": groups,
-        "in_shape": list(step.in_shape),
-        "out_shape": list(step.shape),
-        "bias": hasattr(step.node, "bias"),
-        "zero_weights": zero_weights(step),
-    }
-    return {**entry, "nonzero": _nonzero(step, groups)} if entry["zero_weights"] else entry
+def _synapses(plan: Plan, step: Step, dt: float) -> Layer:
+    node, kind = step.node, KINDS[type(step.node)]
+    sources, pools = _behind(plan, step)
+    window = None if kind == "linear" else conv_window(node)
+    groups = 1 if window is None else int(node.groups)
+    absent = zero_weights(step)
+    return Synapses(
+        name=step.name,
+        kind=kind,
+        sources=sources,
+        pools=pools,
+        weight_shape=tuple(int(n) for n in node.weight.shape),
+        stride=window.stride if window else (),
+        padding=window.padding if window else (),
+        dilation=window.dilation if window else (),
+        groups=groups,
+        in_shape=step.in_shape,
+        out_shape=step.shape,
+        bias=hasattr(node, "bias"),
+        zero_weights=absent,
+        **({"nonzero": _nonzero(step, groups)} if absent else {}),
+    )
 
 
 def _nonzero(step: Step, groups: int) -> list[Any]:
@@ -96,16 +92,22 @@ def _nonzero(step: Step, groups: int) -> list[Any]:
     return nested
 
 
-def _spiking(constants: Callable[[Any, float], tuple[Any, Any]]) -> Callable[[Plan, Step, float], Entry]:
-    def entry(plan: Plan, step: Step, dt: float) -> Entry:
-        beta, theta = constants(step.node, dt)
-        return {
-            **_entry(plan, step, type(step.node).__name__.lower()),
-            "shape": list(step.shape),
-            "beta": _plain(beta, step),
-            "theta": _plain(theta, step),
-            "raster": raster_indices(int(np.prod(step.shape))),
-        }
+def _neurons(constants: Callable[[Any, float], tuple[Any, Any]]) -> Callable[[Plan, Step, float], Layer]:
+    def entry(plan: Plan, step: Step, dt: float) -> Layer:
+        sources, pools = _behind(plan, step)
+        (beta, beta_range), (theta, theta_range) = (_stated(each, step) for each in constants(step.node, dt))
+        return Neurons(
+            name=step.name,
+            kind=type(step.node).__name__.lower(),
+            sources=sources,
+            pools=pools,
+            shape=step.shape,
+            beta=beta,
+            beta_range=beta_range,
+            theta=theta,
+            theta_range=theta_range,
+            raster=tuple(raster_indices(int(np.prod(step.shape)))),
+        )
 
     return entry
 
@@ -122,28 +124,18 @@ def _without_leak(node: nir.IF, dt: float) -> tuple[Any, Any]:
         return 1.0, node.v_threshold / gain(node.r, dt)
 
 
-ENTRIES: dict[type[nir.NIRNode], Callable[[Plan, Step, float], Entry]] = {
-    nir.Conv1d: _convolution,
-    nir.Conv2d: _convolution,
-    nir.Affine: _linear,
-    nir.Linear: _linear,
-    nir.Threshold: _spiking(lambda node, dt: (0.0, node.threshold)),
-    nir.IF: _spiking(_without_leak),
-    nir.LIF: _spiking(lambda node, dt: _leaky(node.tau, node.r, node.v_threshold, dt)),
-    nir.CubaLIF: _spiking(lambda node, dt: _leaky(node.tau_mem, node.r, node.v_threshold, dt)),
+ENTRIES: dict[type[nir.NIRNode], Callable[[Plan, Step, float], Layer]] = {
+    **dict.fromkeys(KINDS, _synapses),
+    nir.Threshold: _neurons(lambda node, dt: (0.0, node.threshold)),
+    nir.IF: _neurons(_without_leak),
+    nir.LIF: _neurons(lambda node, dt: _leaky(node.tau, node.r, node.v_threshold, dt)),
+    nir.CubaLIF: _neurons(lambda node, dt: _leaky(node.tau_mem, node.r, node.v_threshold, dt)),
 }
 
 POOLS = {nir.AvgPool2d: "avg", nir.SumPool2d: "sum"}
 
 
-def _entry(plan: Plan, step: Step, kind: str) -> Entry:
-    """What every entry has."""
-    sources, pools = _behind(plan, step)
-    entry: Entry = {"name": step.name, "kind": kind, "sources": sources}
-    return {**entry, "pools": pools} if pools else entry
-
-
-def _behind(plan: Plan, step: Step) -> tuple[list[str], list[Entry]]:
+def _behind(plan: Plan, step: Step) -> tuple[tuple[str, ...], tuple[Pool, ...]]:
     """The entries (or the input) whose outputs reach a step, and the pools on the way, each in evaluation order."""
     sources, between, stack = set(), set(), [step]
     while stack:
@@ -154,27 +146,33 @@ def _behind(plan: Plan, step: Step) -> tuple[list[str], list[Entry]]:
                 between.add(source.name)
                 stack.append(plan[source.name])
     steps = plan.steps
-    pools = [_pool(each) for each in steps if each.name in between and type(each.node) in POOLS]
-    return ["input" if each.name == plan.input else each.name for each in steps if each.name in sources], pools
+    pools = tuple(_pool(each) for each in steps if each.name in between and type(each.node) in POOLS)
+    return tuple(INPUT if each.name == plan.input else each.name for each in steps if each.name in sources), pools
 
 
-def _pool(step: Step) -> Entry:
-    window = _window(pool_window(step.node), kernel=list(pool_window(step.node).kernel))
-    shapes = {"in_shape": list(step.in_shape), "out_shape": list(step.shape)}
-    return {"name": step.name, "kind": POOLS[type(step.node)], **window, **shapes}
+def _pool(step: Step) -> Pool:
+    window = pool_window(step.node)
+    return Pool(
+        name=step.name,
+        kind=POOLS[type(step.node)],
+        stride=window.stride,
+        padding=window.padding,
+        kernel=window.kernel,
+        in_shape=step.in_shape,
+        out_shape=step.shape,
+    )
 
 
-def _window(window: Window, **more: Any) -> Entry:
-    return {"stride": list(window.stride), "padding": [list(pair) for pair in window.padding], **more}
-
-
-def _plain(values: Any, step: Step) -> float | list[float] | None:
-    """A number, or one a channel; to six digits, because tau is a float32 and 0.25 should read 0.25."""
+def _stated(values: Any, step: Step) -> tuple[Parameter, Range]:
+    """A number, or one a channel; where they differ within a channel or are not finite (r = 0), their range."""
     values = np.broadcast_to(np.asarray(values, np.float64), step.shape)
-    if not np.isfinite(values).all():
-        return None
-    channels = values.reshape(len(values), -1)
-    if (channels != channels[:, :1]).any():
-        return None
-    rounded = [float(f"{value:.6g}") for value in channels[:, 0]]
-    return rounded[0] if len(set(rounded)) == 1 else rounded
+    finite, channels = np.isfinite(values), values.reshape(len(values), -1)
+    if finite.all() and (channels == channels[:, :1]).all():
+        rounded = [_short(value) for value in channels[:, 0]]
+        return rounded[0] if len(set(rounded)) == 1 else rounded, None
+    return None, (_short(values[finite].min()), _short(values[finite].max())) if finite.any() else None
+
+
+def _short(value: float) -> float:
+    """To six digits, because tau is a float32 and 0.25 should read 0.25."""
+    return float(f"{value:.6g}")

@@ -14,6 +14,7 @@ import nir
 import numpy as np
 
 from idsnn_deploy.errors import GraphError
+from idsnn_deploy.manifest import Encoding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 KEY = "idsnn"
@@ -37,7 +38,7 @@ class Metadata:
 
     timesteps: int
     dt: float = 1e-4
-    encoding: str = "static"
+    encoding: Encoding = "static"
     readout: str = "mean"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
