@@ -11,7 +11,7 @@ from rich.table import Table
 from ..counts import Totals
 from ..document import ComparisonRow, Document
 from ..quantities import count, energy, fixed, joules, percent, times
-from .words import estimator, subject, summary
+from .words import estimator, flow, subject, summary
 
 
 def terminal(stderr: bool = False) -> Console:
@@ -114,10 +114,11 @@ def _measured(report: Document, console: Console) -> None:
     if found is None:
         return
     cost = found["energy_note"] if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ"
-    console.print(
-        f"\nOn this machine ({found['machine']['processor']}): {found['latency_ms']['p50']:.2f} ms a sample, "
-        f"energy {cost}. {found['note']}",
-    )
+    text = flow(f"""
+        On this machine ({found["machine"]["processor"]}): {found["latency_ms"]["p50"]:.2f} ms a sample,
+        energy {cost}. {found["note"]}
+    """)
+    console.print(f"\n{text}")
 
 
 def _early_exit(report: Document, console: Console) -> None:
@@ -126,12 +127,13 @@ def _early_exit(report: Document, console: Console) -> None:
         console.print("\nEarly exit: too few samples to choose a margin on one part and judge it on another.")
         return
     rest = found["rest"]
-    console.print(
-        f"\nEarly exit at a margin of {found['margin']:.2f}, chosen on {found['validation']['samples']:,} samples: on "
-        f"the other {rest['samples']:,} it takes {rest['average_steps']:.2f} steps on average at "
-        f"{percent(rest['accuracy'])}, against {percent(rest['full_accuracy'])} with all "
-        f"{report['provenance']['timesteps']}.",
-    )
+    text = flow(f"""
+        Early exit at a margin of {found["margin"]:.2f}, chosen on {found["validation"]["samples"]:,} samples:
+        on the other {rest["samples"]:,} it takes {rest["average_steps"]:.2f} steps on average at
+        {percent(rest["accuracy"])}, against {percent(rest["full_accuracy"])} with all
+        {report["provenance"]["timesteps"]}.
+    """)
+    console.print(f"\n{text}")
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("margin", "average steps", "accuracy"):
         table.add_column(name, justify="right")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from ..document import ArithmeticRow, Document, MemoryRow, Network, NeuronLayer, Precision, SynapticLayer
 from ..quantities import count, joules, percent, times
+
+
+def flow(text: str) -> str:
+    """A text that is written over several lines of the source, as one line."""
+    return re.sub(r"\s*\n\s*", " ", text.strip())
 
 
 def subject(report: Document) -> str:
@@ -65,10 +72,9 @@ def summary(report: Document) -> str:
     own, other = spiking["pj"][0], twin["pj"][0]
     acs = totals["conv_acs"] + totals["head_acs"]
     rate = "no spiking neurons" if totals["firing_rate"] is None else f"{percent(totals['firing_rate'])} of neurons"
-    return (
-        f"The network classifies {right} correctly. At each of its {about['timesteps']} steps {rate} spike, which "
-        f"costs {count(acs)} accumulates and {count(totals['stem_macs'])} multiply-accumulates a sample, where the "
-        "same "
-        f"network as an ANN needs {count(totals['ann_macs'])} multiply-accumulates: by 45 nm fp32 arithmetic alone "
-        f"{times(own / other)} energy ({joules(own)} against {joules(other)})."
-    )
+    return flow(f"""
+        The network classifies {right} correctly. At each of its {about["timesteps"]} steps {rate} spike, which costs
+        {count(acs)} accumulates and {count(totals["stem_macs"])} multiply-accumulates a sample, where the same network
+        as an ANN needs {count(totals["ann_macs"])} multiply-accumulates: by 45 nm fp32 arithmetic alone
+        {times(own / other)} energy ({joules(own)} against {joules(other)}).
+    """)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...document import Document, EarlyExit
 from ...quantities import percent
+from ..words import flow
 from . import charts
 from .charts import Line
 
@@ -16,10 +17,12 @@ def answers(body: Document) -> str:
         cards.append(_stopping(body["early_exit"]))
     classes = body["accuracy"]["per_class"].items()
     rows = [[name, percent(each["accuracy"]), f"{each['samples']:,}"] for name, each in classes]
+    text = flow("""
+        After each step the network's answer is the mean of what its head has said so far; the last step's is its
+        accuracy.
+    """)
     return (
-        "<h2>Answers</h2><p>After each step the network's answer is the mean of what its head has said so far; the "
-        "last "
-        f'step\'s is its accuracy.</p><div class="grid">{"".join(cards)}</div>'
+        f'<h2>Answers</h2><p>{text}</p><div class="grid">{"".join(cards)}</div>'
         f"<details><summary>Accuracy by class</summary>{charts.table(['class', 'accuracy', 'samples'], rows)}</details>"
     )
 
@@ -35,10 +38,10 @@ def _stopping(early: EarlyExit) -> str:
     curve = Line("", [x for x, _ in points], [y for _, y in points])
     chosen = Line("chosen", [rest["average_steps"]], [rest["accuracy"]], "ann")
     chart = charts.lines([curve, chosen], "average steps", "accuracy against average steps", whole=False)
-    return (
-        f'<div class="card"><h3>Stopping early</h3>{chart}<p class=note>Stop as soon as the probabilities of the two '
-        f"likeliest classes are {early['margin']:.2f} apart. This margin was chosen on "
-        f"{early['validation']['samples']:,} "
-        f"samples; the curve is the other {rest['samples']:,}, which take {rest['average_steps']:.2f} steps on average "
-        f"at {percent(rest['accuracy'])}, against {percent(rest['full_accuracy'])} with all steps.</p></div>"
-    )
+    note = flow(f"""
+        Stop as soon as the probabilities of the two likeliest classes are {early["margin"]:.2f} apart. This margin was
+        chosen on {early["validation"]["samples"]:,} samples; the curve is the other {rest["samples"]:,}, which take
+        {rest["average_steps"]:.2f} steps on average at {percent(rest["accuracy"])}, against
+        {percent(rest["full_accuracy"])} with all steps.
+    """)
+    return f'<div class="card"><h3>Stopping early</h3>{chart}<p class=note>{note}</p></div>'

@@ -7,6 +7,7 @@ from html import escape
 from ... import quantities
 from ...document import ArithmeticRow, BitMatched, Document, Energy, Interval, Measured, MemoryRow, Network
 from ...quantities import fixed, percent
+from ..words import flow
 from . import charts
 from .charts import Bar
 
@@ -23,37 +24,36 @@ def energy(body: Document) -> str:
     cards = (
         _card(
             "A. Arithmetic alone",
-            "An accumulate (AC) is one addition, a multiply-accumulate (MAC) a multiplication and an addition, in 45 "
-            "nm "
-            "silicon. Memory is free here, which flatters everybody.",
+            """An accumulate (AC) is one addition, a multiply-accumulate (MAC) a multiplication and an addition, in
+            45 nm silicon. Memory is free here, which flatters everybody.""",
             _arithmetic(found["arithmetic"]),
         ),
         _card(
             "B. With memory traffic",
-            "Every weight, input and membrane potential is fetched from one kind of memory and nothing is reused; "
-            "fp32, "
-            "logarithmic scale.",
+            """Every weight, input and membrane potential is fetched from one kind of memory and nothing is reused;
+            fp32, logarithmic scale.""",
             _memory(found["memory"]),
         ),
         _card(
             "C. Against an ANN of as many bits",
-            f"A neuron that may spike at each of {steps} steps says as much as an activation of {bits} bits. The "
-            "shaded "
-            "bands are published break-even points, memory included: left of them spiking wins.",
+            f"""A neuron that may spike at each of {steps} steps says as much as an activation of {bits} bits. The
+            shaded bands are published break-even points, memory included: left of them spiking wins.""",
             _matched(found["bit_matched"]),
         ),
     )
+    text = flow("""
+        They answer different questions and may disagree; none of them is <em>the</em> energy. All are estimates a
+        sample from published constants; a range is shown where the sources differ.
+    """)
     return (
-        "<h2>Energy: three readings</h2>"
-        "<p>They answer different questions and may disagree; none of them is <em>the</em> energy. All are estimates a "
-        "sample from published constants; a range is shown where the sources differ.</p>"
+        f"<h2>Energy: three readings</h2><p>{text}</p>"
         f'{charts.key(names)}<div class="grid">{"".join(cards)}</div>'
         f"{_platforms(found)}{_measured(body['measured'])}"
     )
 
 
 def _card(title: str, note: str, content: str) -> str:
-    return f'<div class="card narrow"><h3>{title}</h3><p class=note>{note}</p>{content}</div>'
+    return f'<div class="card narrow"><h3>{title}</h3><p class=note>{flow(note)}</p>{content}</div>'
 
 
 def _arithmetic(rows: list[ArithmeticRow]) -> str:
@@ -110,14 +110,15 @@ def _platforms(found: Energy) -> str:
     head = ["platform", "node", "year", "what the figure includes", "source"]
     about = [[each["name"], each["node"], str(each["year"]), each["includes"], each["source"]] for each in rows]
     sources = charts.table(head, about, len(head))
+    note = flow(f"""
+        Operations times the energy that was published for one, logarithmic scale; the lighter end of a bar reaches to
+        the highest figure. Event-driven chips (green) pay for spikes; the stem is left out there, because something
+        else must run it, and nothing here says that the network fits. Processors (blue) pay for every dense operation
+        of every step. No published figure, so no estimate: {escape(", ".join(found["no_figure"]))}.
+    """)
     return (
-        '<div class="card apart"><h3>On published platforms</h3><p class=note>Operations times the energy that was '
-        "published for one, logarithmic scale; the lighter end of a bar reaches to the highest figure. Event-driven "
-        "chips "
-        "(green) pay for spikes; the stem is left out there, because something else must run it, and nothing here says "
-        "that the network fits. Processors (blue) pay for every dense operation of every step. No published figure, "
-        "so no "
-        f"estimate: {escape(', '.join(found['no_figure']))}.</p>{charts.bars(bars, logarithmic=True)}"
+        f'<div class="card apart"><h3>On published platforms</h3><p class=note>{note}</p>'
+        f"{charts.bars(bars, logarithmic=True)}"
         f"<details><summary>Where the figures are from</summary>{sources}</details></div>"
     )
 
@@ -127,9 +128,12 @@ def _measured(found: Measured | None) -> str:
         return ""
     note, latency = found["energy_note"], found["latency_ms"]
     cost = note if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ a sample ({note})"
+    text = flow(f"""
+        {escape(found["machine"]["processor"])}, {escape(found["model"])}, batch {found["batch"]}:
+        <b>{latency["p50"]:.2f} ms</b> a sample (median of {found["runs"]}; 90 % are under {latency["p90"]:.2f} ms).
+        Energy: {escape(cost)}.
+    """)
     return (
-        f'<div class="card apart"><h3>Measured on this machine</h3><p>{escape(found["machine"]["processor"])}, '
-        f"{escape(found['model'])}, batch {found['batch']}: <b>{latency['p50']:.2f} ms</b> a sample (median of "
-        f"{found['runs']}; 90 % are under {latency['p90']:.2f} ms). Energy: {escape(cost)}.</p>"
+        f'<div class="card apart"><h3>Measured on this machine</h3><p>{text}</p>'
         f"<p class=note>{escape(found['note'])}</p></div>"
     )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ...quantities import percent
 from ...report import Example
+from ..words import flow
 from . import charts
 from .charts import Line
 
@@ -25,12 +26,11 @@ def examples(found: Sequence[Example], classes: Sequence[str]) -> str:
     if not found:
         return ""
     cards = "".join(_card(example, classes) for example in found)
-    return (
-        "<h2>A few samples, as the network saw them</h2><p>Left to right lie the layers, each with its time steps; "
-        "every "
-        "row is one of up to 64 neurons traced in a layer, and a mark is a spike. Below, how probable the likeliest "
-        f'classes become.</p><div class="grid">{cards}</div>'
-    )
+    text = flow("""
+        Left to right lie the layers, each with its time steps; every row is one of up to 64 neurons traced in a layer,
+        and a mark is a spike. Below, how probable the likeliest classes become.
+    """)
+    return f'<h2>A few samples, as the network saw them</h2><p>{text}</p><div class="grid">{cards}</div>'
 
 
 def _card(example: Example, classes: Sequence[str]) -> str:

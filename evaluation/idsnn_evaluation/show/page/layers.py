@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...counts import Totals
 from ...document import Document, SynapticLayer
 from ...quantities import count, percent
-from ..words import neurons, synapses
+from ..words import flow, neurons, synapses
 from . import charts
 from .charts import Bar
 
@@ -19,10 +19,11 @@ def rates(body: Document) -> str:
         return ""
     steps = [f"{t}" for t in range(1, body["provenance"]["timesteps"] + 1)]
     heat = charts.heat([each["name"] for each in layers], [each["firing_rate_by_step"] for each in layers], steps)
-    return (
-        "<h2>Firing rate by layer and step</h2><p>Of a layer's neurons, how many percent spike at step 1, 2, ... "
-        f'Silent layers carry nothing on; busy ones cost most.</p><div class="card scroll">{heat}</div>'
-    )
+    text = flow("""
+        Of a layer's neurons, how many percent spike at step 1, 2, ... Silent layers carry nothing on; busy ones cost
+        most.
+    """)
+    return f'<h2>Firing rate by layer and step</h2><p>{text}</p><div class="card scroll">{heat}</div>'
 
 
 def operations(body: Document) -> str:
@@ -38,17 +39,19 @@ def operations(body: Document) -> str:
             "ann": "the same layer in the ANN (MACs)",
         }
     )
+    text = flow("""
+        All steps of the spiking network against one pass of the same network as an ANN, whose operations are MACs,
+        about five times as costly as ACs in fp32.
+    """)
+    note = flow("""
+        “NeuroBench” follows NeuroBench 2.3: a layer whose inputs are all 0 or 1 makes ACs, any other one MACs; zero
+        weights and values are skipped. “rate × MAC” is the literature's estimate, firing rate × steps × nominal MACs;
+        the last column says how far it lies from the exact count.
+    """)
     return (
-        "<h2>Operations by layer</h2><p>All steps of the spiking network against one pass of the same network as an "
-        "ANN, "
-        "whose operations are MACs, about five times as costly as ACs in fp32.</p>"
-        f'{key}<div class="card">{charts.bars(bars)}</div>'
+        f'<h2>Operations by layer</h2><p>{text}</p>{key}<div class="card">{charts.bars(bars)}</div>'
         "<details><summary>The figures, and how others count</summary>"
-        f"{charts.table([*_HEAD, 'rate × MAC is off by'], rows, 2)}"
-        "<p class=note>“NeuroBench” follows NeuroBench 2.3: a layer whose inputs are all 0 or 1 makes ACs, any other "
-        "one "
-        "MACs; zero weights and values are skipped. “rate × MAC” is the literature's estimate, firing rate × steps × "
-        "nominal MACs; the last column says how far it lies from the exact count.</p></details>"
+        f"{charts.table([*_HEAD, 'rate × MAC is off by'], rows, 2)}<p class=note>{note}</p></details>"
     )
 
 

@@ -8,6 +8,7 @@ from html import escape
 from ...counts import ADDED, RATIOS
 from ...document import ConstantRow, Document, Interval
 from ...quantities import count
+from ..words import flow
 from . import charts
 
 
@@ -19,9 +20,12 @@ def counts(body: Document) -> str:
         f"<tr><td><code>{key}</code></td><td class=n>{_exact(values[key])}</td><td>{escape(meaning)}</td></tr>"
         for key, meaning in {**ADDED, **RATIOS}.items()
     )
+    text = flow(f"""
+        Per sample, over all steps. Samples differ: half of them take less than {count(spread["median"])} accumulates,
+        and 90 % between {count(spread["p5"])} and {count(spread["p95"])}.
+    """)
     return (
-        "<h2>Every count</h2><p>Per sample, over all steps. Samples differ: half of them take less than "
-        f"{count(spread['median'])} accumulates, and 90 % between {count(spread['p5'])} and {count(spread['p95'])}.</p>"
+        f"<h2>Every count</h2><p>{text}</p>"
         "<details><summary>All counts and what they mean</summary><div "
         f'class="scroll"><table>{rows}</table></div></details>'
     )
