@@ -41,7 +41,7 @@ def assemble(
 
     Args:
         bundle: what was run.
-        tallies: what was added up, one a layer of its table.
+        tallies: what was added up, one per layer of its table.
         scores: what was answered.
         singly: accumulates and spikes of each sample, `(2, N)`.
         examples: samples to show.

@@ -1,4 +1,4 @@
-"""The images that a bundle is evaluated on, read a batch at a time and checked against what the bundle takes.
+"""The images that a bundle is evaluated on, read batch by batch and checked against what the bundle takes.
 
 | data set | is |
 |---|---|
@@ -34,7 +34,7 @@ class LabelledSplit:
 
 
 class Pixels:
-    """A split's images in 0..1, converted a slice at a time."""
+    """A split's images in 0..1, converted slice by slice."""
 
     def __init__(self, split: Split) -> None:
         self._split = split

@@ -60,7 +60,7 @@ def arithmetic(totals: Totals, baselines: Baselines, known: Mapping[str, Constan
     """Reading A: E = ACs e_ac + MACs e_mac, for the spiking network, the same network as an ANN, and the teacher.
 
     The spiking network's MACs are those of its stem, once. `with_neurons` adds what the neurons do: a leak
-    (a MAC) and a comparison (an AC) an update, and the additions of biases, residuals and pools.
+    (a MAC) and a comparison (an AC) per update, and the additions of biases, residuals and pools.
     """
     rows: list[ArithmeticRow] = []
     teacher = _teacher_macs(baselines)
@@ -87,7 +87,7 @@ def memory(totals: Totals, baselines: Baselines, known: Mapping[str, Constant]) 
 
         spiking   weights: ACs + stem MACs          potentials: 2 ACs + 2 updates      (read and written)
                   events: arriving + stem MACs + spikes            biases: bias adds
-        ANN       weights: MACs     inputs: MACs     outputs and biases: one each an output
+        ANN       weights: MACs     inputs: MACs     outputs and biases: one each per output
         E = arithmetic + (weights b_w + others b_p) / 64 * e_tier
 
     After Lemaire et al., ICONIP 2022 (arXiv 2210.13107), with the exact fan-out in place of its ceil(k / stride)^2;

@@ -4,7 +4,7 @@ A user's own hardware comes as a file of the same kind, TOML or JSON:
 
     [[platforms]]
     name = "my chip"
-    synop_pj = [1.2, 2.0]        # picojoules a synaptic operation, one number or [least, most]
+    synop_pj = [1.2, 2.0]        # picojoules per synaptic operation, one number or [least, most]
     update_pj = 10               # a neuron update; leave it out where it is not known
     counts = "events"            # or "dense": every operation is done, spike or not
     node = "28 nm"
@@ -48,11 +48,11 @@ class Constant:
 
 @dataclass(frozen=True)
 class Platform:
-    """Hardware with a published energy an operation, in picojoules.
+    """Hardware with a published energy per operation, in picojoules.
 
     Attributes:
         counts: "events" where only spikes cost, "dense" where every operation of every step is done.
-        synop_pj, update_pj: [least, most] a synaptic operation and a neuron update; None: no published figure.
+        synop_pj, update_pj: [least, most] per synaptic operation and per neuron update; None: no published figure.
     """
 
     name: str
@@ -78,7 +78,7 @@ def platforms() -> tuple[Platform, ...]:
 
 
 def without_figure() -> tuple[str, ...]:
-    """Platforms that publish no energy an operation, and so get no estimate."""
+    """Platforms that publish no energy per operation, and so get no estimate."""
     return tuple(_shipped()["no_figure"])
 
 

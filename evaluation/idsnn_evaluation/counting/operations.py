@@ -11,7 +11,7 @@ everywhere and
 
     operations = (C_out / groups) f_H^T (sum over c of x[c]) f_W,        f = sum over τ of A[τ]
 
-so one H x W map a layer is enough: borders and strides included, no convolution run. With x = spikes summed over time
+so one H x W map per layer is enough: borders and strides included, no convolution run. With x = spikes summed over time
 these are accumulates (ACs); with x = 1 they are the dense operations of one step; with x = [value != 0] they are
 NeuroBench's effective operations (NeuroBench 2.3, `SynapticOperations`: bias left out, zero weights skipped).
 """

@@ -50,7 +50,7 @@ class Probe:
         self.fixed = self.graph.inputs[self.input][self.axis]
 
     def tallies(self) -> list[Tally]:
-        """Fresh accumulators, one a layer."""
+        """Fresh accumulators, one per layer."""
         return [
             SynapseTally(layer, layer.name in self.still)
             if isinstance(layer, Synapses)

@@ -1,4 +1,4 @@
-"""What is added up over a split: one accumulator a layer, int64, whatever the batches.
+"""What is added up over a split: one accumulator per layer, int64, whatever the batches.
 
 What arrives at a synaptic layer decides how it is counted:
 

@@ -9,7 +9,7 @@ from .words import arithmetic_row, memory_row
 
 
 def comparison(reports: Sequence[Document], names: Sequence[str]) -> list[ComparisonRow]:
-    """One row a report, in their order; figures are per sample, energies in picojoules."""
+    """One row per report, in their order; figures are per sample, energies in picojoules."""
     return [_row(report, name) for report, name in zip(reports, names, strict=True)]
 
 

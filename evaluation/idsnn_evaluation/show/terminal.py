@@ -32,7 +32,7 @@ def show(report: Document, console: Console, early_exit: bool = False) -> None:
 
 
 def compared(rows: Sequence[ComparisonRow], console: Console) -> None:
-    """Prints several networks side by side, a column each."""
+    """Prints several networks side by side, one column each."""
     table = Table(title="Side by side, per sample", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for row in rows:

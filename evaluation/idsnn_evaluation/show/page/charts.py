@@ -61,7 +61,7 @@ def key(names: dict[str, str]) -> str:
 
 
 def heat(names: Sequence[str], rates: Sequence[Sequence[float]], head: Sequence[str]) -> str:
-    """A table of rates in percent, a row a name, coloured up to the largest; the last column is the mean."""
+    """A table of rates in percent, one row per name, coloured up to the largest; the last column is the mean."""
     top = max((max(row) for row in rates), default=0.0) or 1.0
     rows = []
     for name, row in zip(names, rates, strict=True):
