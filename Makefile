@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-.PHONY: install demo test check pytest test-oldest browser format constraints clean
+.PHONY: install demo test check pytest mutants test-bare test-oldest browser format constraints clean
 
 install: $(STAMP)
 
@@ -28,6 +28,16 @@ check: install
 
 pytest: install
 	$(BIN)/python -m pytest --numprocesses 2
+
+# Changed lines that no test notices, module by module: all of tests/mutants.toml, or ONLY="parity plan".
+mutants: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all,bench,dev,mutants]'
+	nice $(BIN)/python tests/mutants.py $(ONLY)
+
+# The suite where nothing is set: no terminal, no home, no cache, another folder.
+test-bare: install
+	cd / && env -i PATH=/usr/bin:/bin TERM=dumb LC_ALL=C XDG_CACHE_HOME=/dev/null IDSNN_TEST_DATA="$(IDSNN_TEST_DATA)" \
+	  $(CURDIR)/$(BIN)/python -m pytest --numprocesses 2 -p no:cacheprovider $(CURDIR)/tests
 
 # The oldest onnxruntime that a device may have: the runtime's tests in an environment of their own.
 test-oldest: install

@@ -13,7 +13,7 @@ from graphs import CASES, STEPS, chain, full, inputs, lif
 
 from idsnn_deploy.errors import ParityError
 from idsnn_export.gates.diff import diff
-from idsnn_export.gates.parity import combined, divergences, exact_gate, float_gate
+from idsnn_export.gates.parity import Divergence, combined, divergences, exact_gate, float_gate
 from idsnn_export.graph.equality import differences
 from idsnn_export.reference.interpreter import Trace, interpret, trace
 
@@ -44,6 +44,7 @@ def test_equal_runs_pass_and_say_how_much_was_compared() -> None:
     assert figures["spikes"] == sum(spikes.sum() for spikes in found.spikes.values()) > 0
     assert figures["largest_difference"] == 0
     assert figures["artefacts"] == ["file", "torch"]
+    assert exact_gate(found, {})["largest_difference"] == 0
 
 
 def test_the_exact_gate_stops_one_flip_and_names_it() -> None:
@@ -53,8 +54,30 @@ def test_the_exact_gate_stops_one_flip_and_names_it() -> None:
     with pytest.raises(ParityError) as caught:
         exact_gate(found, {"torch": other})
     text = str(caught.value)
-    for part in ("torch", "lif2", "step 3", "sample 1", "neuron (2, 0, 1)", "0.125", "threshold 0.5"):
-        assert part in text
+    ours = float(found.membranes["lif2"][3, 1, 2, 0, 1])
+    place = f"lif2, step 3, sample 1, neuron (2, 0, 1): membranes {ours:.9g} and 0.125, threshold 0.5"
+    assert text == f"torch is not the graph, spike for spike: first difference at {place}"
+
+
+def test_of_two_samples_that_differ_the_first_is_named() -> None:
+    found = reference()
+    other = flipped(flipped(found, "lif2", 3, 1, (2, 0, 1)), "lif1", 1, 2, (0, 0, 0))
+    with pytest.raises(ParityError, match="sample 1"):
+        exact_gate(found, {"torch": other})
+    assert [(each.sample, each.step, each.layer) for each in divergences(found, other.spikes)] == [
+        *((1, 3, "lif2"), (2, 1, "lif1"))
+    ]
+
+
+def test_a_flip_exactly_on_the_threshold_is_named_by_its_own_neuron() -> None:
+    found = at_distance(reference(), "lif1", (1, 0, 0, 2, 2), 0.0)
+    (divergence,) = divergences(found, flipped(found, "lif1", 1, 0, (0, 2, 2)).spikes)
+    assert (divergence.neuron, divergence.distance, divergence.membranes[1]) == ((0, 2, 2), 0, None)
+
+
+@pytest.mark.parametrize(("distance", "excused"), [(1e-5, True), (1.001e-5, False)])
+def test_the_bound_itself_is_excused(distance: float, excused: bool) -> None:
+    assert Divergence("lif", 0, 0, (0,), (0.5, None), 0.5, distance).excused is excused
 
 
 def test_the_exact_gate_stops_outputs_that_drift() -> None:
@@ -152,9 +175,16 @@ def test_outputs_may_differ_so_far_and_no_farther(largest: float, unit: float) -
     assert not diff(("a", "b"), found, moved(1.01e-4)).agree
 
 
-def test_another_class_is_another_answer() -> None:
+def test_the_largest_difference_that_may_be_may_be() -> None:
+    assert float_gate(answers(0.0, 0.5), "onnx", answers(1e-4, 0.5).logits, {})["largest_difference"] == 1e-4
+    assert exact_gate(answers(0.0, 0.5), {"torch": answers(1e-9, 0.5)})["largest_difference"] == 1e-9
+
+
+def test_another_class_is_another_answer_unless_the_two_are_as_good() -> None:
+    found = answers(0.5, 0.5 - 1.9e-4)
+    float_gate(found, "onnx", answers(0.5 - 0.99e-4, 0.5 - 0.95e-4).logits, {})
     with pytest.raises(ParityError):
-        float_gate(answers(0.5, 0.4997), "onnx", answers(0.5, 0.5001).logits, {})
+        float_gate(found, "onnx", answers(0.5, 0.5001).logits, {})
 
 
 @pytest.mark.parametrize("change", [lambda s: s.pop("lif2"), lambda s: s.update(lif2=s["lif2"][:-1])])
@@ -162,8 +192,24 @@ def test_spikes_that_are_missing_or_of_another_shape_fail(change: Any) -> None:
     found = reference()
     spikes = dict(found.spikes)
     change(spikes)
-    with pytest.raises(ParityError, match="lif2"):
+    with pytest.raises(ParityError, match="onnx: spikes of lif2 have shape"):
         float_gate(found, "onnx", found.logits, spikes)
+    with pytest.raises(ParityError, match="torch: spikes of lif2 have shape"):
+        exact_gate(found, {"torch": dataclasses.replace(found, spikes=spikes)})
+
+
+def test_outputs_of_another_shape_fail() -> None:
+    found = reference()
+    with pytest.raises(ParityError, match="onnx: logits of shape"):
+        float_gate(found, "onnx", found.logits[:, :1], found.spikes)
+    with pytest.raises(ParityError, match="torch: outputs of shape"):
+        exact_gate(found, {"torch": dataclasses.replace(found, outputs=found.outputs[..., :1])})
+
+
+def test_where_every_sample_flipped_no_logits_are_compared() -> None:
+    found = at_distance(trace(chain((2,), (2,), lif(2)), np.ones((1, 2)), 1), "n0", (0, 0, 1), 0.0)
+    figures = float_gate(found, "onnx", found.logits + 5, flipped(found, "n0", 0, 0, (1,)).spikes)
+    assert (figures["flipped_samples"], figures["largest_difference"]) == (1, 0)
 
 
 def test_a_float32_run_of_random_weights_passes_the_float_gate() -> None:
@@ -185,8 +231,9 @@ def test_figures_of_batches_add_up() -> None:
         float_gate(found, "onnx", found.logits + 1e-6, found.spikes),
         float_gate(near, "onnx", near.logits, flipped(near, "lif2", 3, 1, place[2:]).spikes),
     ]
-    total = combined(parts)
-    assert (total["samples"], total["timesteps"], total["flipped_samples"]) == (6, STEPS, 1)
+    total = combined([*parts, parts[1]])
+    assert (total["samples"], total["timesteps"], total["flipped_samples"]) == (9, STEPS, 2)
+    assert total["spikes"] == 3 * parts[0]["spikes"] > 0
     assert total["largest_difference"] == parts[0]["largest_difference"]
 
 
