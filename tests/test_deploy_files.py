@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from idsnn_deploy import files
 from idsnn_deploy.errors import BundleError, ImageError, UsageError
 from idsnn_deploy.files import (
     canonical_json,
@@ -120,6 +121,7 @@ def test_a_replacement_that_fails_at_the_last_moment_puts_the_old_folder_back(
     def replace() -> None:
         with replacing_folder(out, force=True) as beside:
             (beside / "new").touch()
+            monkeypatch.setattr(files, "exchange", lambda new, old: False)  # as on a system that has none
             monkeypatch.setattr(os, "replace", full)
 
     with pytest.raises(OSError, match="no space"):

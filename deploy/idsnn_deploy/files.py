@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -15,50 +14,62 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BundleError, IdsnnError, UsageError
+from .exchange import exchange
+from .workspace import OLD, workspace
 
 # One of these lies in every folder that a command writes: a bundle, a run, a report.
 _OUR_FILES = frozenset({"manifest.json", "config.json", "report.json", "model.nir", "model.onnx"})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a path beside `path` to write to, renamed to `path` when the block ends well and removed when it fails.
+    """Gives a path to write to, renamed to `path` when the block ends well and removed when it fails.
 
-    The temporary name keeps the suffix, because some writers choose their format by it.
+    The temporary name keeps the suffix, because some writers choose their format by it. A second process that writes
+    the same file waits.
     """
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    beside = final.with_name(f".{final.stem}.{os.getpid()}.tmp{final.suffix}")
-    try:
-        yield beside
-        with open(beside, "rb") as written:
+    with _naming(final), workspace(final, wait=True) as work:
+        new = work / f"new{final.suffix}"
+        yield new
+        with open(new, "rb") as written:
             os.fsync(written.fileno())
-        os.replace(beside, final)
-    finally:
-        beside.unlink(missing_ok=True)
+        os.replace(new, final)
 
 
 @contextmanager
 def replacing_folder(path: str | os.PathLike[str], force: bool = False) -> Iterator[Path]:
-    """Gives an empty folder beside `path` to fill, renamed to `path` when the block ends well, else removed.
+    """Gives an empty folder to fill, which takes the place of `path` in one instant when the block ends well.
 
     Raises:
-        UsageError: `path` exists and `force` is off, or is nothing that idsnn wrote; it is not touched.
+        UsageError: `path` exists and `force` is off, is nothing that idsnn wrote, or is being written by another
+            process; it is not touched.
+    """
+    final = Path(path)
+    with reserved(final, force) as work:
+        _refuse_foreign(final)
+        new = work / "new"
+        new.mkdir()
+        yield new
+        if os.path.lexists(final):
+            _exchange(new, final, work / OLD)
+        else:
+            os.replace(new, final)
+
+
+@contextmanager
+def reserved(path: str | os.PathLike[str], force: bool) -> Iterator[Path]:
+    """Keeps `path` for this process and gives an empty folder on the same disk to work in; swept when the block ends.
+
+    Raises:
+        UsageError: `path` exists and `force` is off, or another process is writing it.
     """
     final = Path(path)
     refuse_existing(final, force)
-    _refuse_foreign(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    beside.chmod(0o777 & ~_umask())
-    try:
-        yield beside
-        if final.exists():
-            _exchange(beside, final)
-        else:
-            os.replace(beside, final)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with _naming(final), workspace(final) as work:
+        refuse_existing(final, force)  # again: another process may have been faster
+        yield work
 
 
 def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
@@ -78,18 +89,23 @@ def _refuse_foreign(folder: Path) -> None:
         raise UsageError(f"{folder}: holds files and nothing that idsnn wrote; choose another --out")
 
 
-def _exchange(new: Path, final: Path) -> None:
-    """Puts the folder `new` in the place of `final`; where that fails, `final` is as it was."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
+def _exchange(new: Path, final: Path, old: Path) -> None:
+    """Puts the folder `new` in the place of `final`, by way of `old` where the two cannot be swapped in one instant."""
+    if exchange(new, final):
+        return
+    os.replace(final, old)
+    os.replace(new, final)  # where this fails, or never happens, the workspace puts `old` back
+
+
+@contextmanager
+def _naming(final: Path) -> Iterator[None]:
+    """A full disk's error names what was to be written, not a temporary file or nothing."""
     try:
-        os.replace(final, aside / final.name)
-        try:
-            os.replace(new, final)
-        except OSError:
-            os.replace(aside / final.name, final)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            error.filename = str(final)
+        raise
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -164,9 +180,3 @@ def _number(value: float) -> str:
     else:
         body = text.ljust(point, "0")[:point] + ("." + text[point:] if text[point:] else "")
     return "-" * sign + body
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

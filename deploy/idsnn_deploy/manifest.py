@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 from .errors import BundleError
 from .files import canonical_json, read_bytes, sha256, write_json
+from .held import HeldFiles, undisturbed
 from .json_types import (
     ABOVE_0,
     NOT_EMPTY,
@@ -33,6 +35,7 @@ from .layer_table import LayerTable, Neurons, Synapses
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 64 * 2**20, 2 * 2**30
+_MOST_HELD = 32  # open files of a bundle, four times as many as an export writes
 ALWAYS = ("model.nir", "model.onnx", "golden.npz")
 # The export flag that makes a file which is not always there.
 FLAGS = {
@@ -164,10 +167,14 @@ def _no_constant(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: a folder whose manifest has been checked; files are checked as they are read."""
+    """An opened bundle: a folder whose manifest has been checked; files are checked as they are read.
+
+    A bundle that `read_bundle` opened stays what it was when an export replaces the folder.
+    """
 
     folder: Path
     manifest: Manifest
+    held: HeldFiles | None = field(default=None, repr=False, compare=False)
 
     def has(self, name: str) -> bool:
         """Whether the manifest lists the file."""
@@ -183,7 +190,9 @@ class Bundle:
             flag = f"; make it with: idsnn-export {FLAGS[name]}" if name in FLAGS else ""
             raise BundleError(f"{self.folder}: the bundle has no {name}{flag}")
         listed = self.manifest.files[name]
-        data = read_bytes(self.folder / name, MAX_FILE_BYTES)
+        data = None if self.held is None else self.held.read(name, MAX_FILE_BYTES)
+        if data is None:
+            data = read_bytes(self.folder / name, MAX_FILE_BYTES)
         if len(data) != listed["bytes"]:
             raise BundleError(
                 f"{self.folder / name}: {len(data):,} bytes where the manifest lists {listed['bytes']:,}; "
@@ -200,19 +209,22 @@ class Bundle:
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Opens a bundle.
+    """Opens a bundle: as it was, or as an export that replaces it meanwhile makes it, and never something between.
 
     Raises:
         BundleError: the folder or its manifest is missing, broken, or lacks a file that every bundle has.
     """
-    path = Path(folder)
+    return undisturbed(Path(folder), lambda: _read_bundle(Path(folder)))
+
+
+def _read_bundle(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle; idsnn-export writes one")
     manifest = parse_manifest(read_bytes(path / MANIFEST, MAX_MANIFEST_BYTES), str(path / MANIFEST))
     unlisted = [name for name in ALWAYS if name not in manifest.files]
     if unlisted:
         raise BundleError(f"{path / MANIFEST}: lists no {', '.join(unlisted)}; export it with --format all")
-    return Bundle(path, manifest)
+    return Bundle(path, manifest, HeldFiles(path, islice(manifest.files, _MOST_HELD)))
 
 
 def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Manifest:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from idsnn_deploy.commands import say
-from idsnn_deploy.errors import UsageError
-from idsnn_deploy.files import refuse_existing, replacing_folder, write_json
+from idsnn_deploy.errors import BundleError, UsageError
+from idsnn_deploy.files import refuse_existing, replacing_folder, reserved, write_json
 from idsnn_deploy.manifest import Bundle, read_bundle, write_manifest
 from idsnn_deploy.printable import each_text
 
@@ -42,10 +42,10 @@ def run_each(config: EvaluateConfig) -> list[Document]:
     found = []
     for folder, out in zip(config.bundle, outs, strict=True):
         bundle = read_bundle(folder)
-        report = _evaluated(bundle, variant, config, platforms)
-        body = report.to_dict()
-        shown = each_text(body)
         with replacing_folder(out, config.force) as beside:
+            report = _evaluated(bundle, variant, config, platforms)
+            body = report.to_dict()
+            shown = each_text(body)
             write_json(beside / JSON, body)
             (beside / HTML).write_text(render_html(report), encoding="utf-8")
             write_figures(shown, beside / "figures")
@@ -61,25 +61,26 @@ def run_each(config: EvaluateConfig) -> list[Document]:
 def run_compare(config: EvaluateConfig) -> list[Comparison]:
     """Evaluates every bundle, and every variant of it, into one report; returns one object that holds them all."""
     out = config.out or _beside(config.bundle[0], "comparison")
-    refuse_existing(out, config.force)
     platforms = _platforms(config)
-    paths: list[str] = []
-    reports: list[Document] = []
-    for folder in config.bundle:
-        bundle = read_bundle(folder)
-        there: list[Precision] = [variant for variant, file in VARIANTS.items() if bundle.has(file)] or ["fp32"]
-        for variant in [config.variant] if config.variant else there:
-            paths.append(folder.resolve().as_posix())
-            reports.append(_evaluated(bundle, variant, config, platforms).to_dict())
-    rows = comparison(reports, short_names(paths, [report["provenance"]["variant"] for report in reports]))
-    body: Comparison = {"format_version": reports[0]["format_version"], "comparison": rows, "reports": reports}
     with replacing_folder(out, config.force) as beside:
+        found = [each for folder in config.bundle for each in _variants(folder, config, platforms)]
+        paths, reports = [path for path, _ in found], [report for _, report in found]
+        rows = comparison(reports, short_names(paths, [report["provenance"]["variant"] for report in reports]))
+        body: Comparison = {"format_version": reports[0]["format_version"], "comparison": rows, "reports": reports}
         write_json(beside / JSON, body)
         (beside / HTML).write_text(render_comparison(rows, reports), encoding="utf-8")
     if not config.json:
         compared(each_text(rows), terminal())
         say(f"report: {out / HTML}")
     return [body]
+
+
+def _variants(folder: Path, config: EvaluateConfig, platforms: tuple[Platform, ...]) -> Iterator[tuple[str, Document]]:
+    """Where a bundle lies and its report, for each network that is asked for."""
+    bundle = read_bundle(folder)
+    there: list[Precision] = [variant for variant, file in VARIANTS.items() if bundle.has(file)] or ["fp32"]
+    for variant in [config.variant] if config.variant else there:
+        yield folder.resolve().as_posix(), _evaluated(bundle, variant, config, platforms).to_dict()
 
 
 def _evaluated(bundle: Bundle, variant: Precision, config: EvaluateConfig, platforms: tuple[Platform, ...]) -> Report:
@@ -114,9 +115,11 @@ def _write_margin(bundle: Bundle, report: Report) -> None:
         raise UsageError("--write: too few samples to choose a margin; evaluate more images")
     found = {key: value for key, value in report.early_exit.items() if key != "curve"}
     chosen_on = {key: report.provenance[key] for key in ("dataset", "split", "samples")}
-    # Read again: the bundle may have changed while its images were evaluated.
-    manifest = read_bundle(bundle.folder).manifest
-    write_manifest(bundle.folder, replace(manifest, early_exit={**found, **chosen_on}))
+    with reserved(bundle.folder, force=True):  # no export may come between reading and writing
+        manifest = read_bundle(bundle.folder).manifest
+        if manifest.files != bundle.manifest.files:
+            raise BundleError(f"{bundle.folder}: replaced while it was evaluated; evaluate it again for its margin")
+        write_manifest(bundle.folder, replace(manifest, early_exit={**found, **chosen_on}))
 
 
 def _progress(starts: Iterable[int]) -> Iterable[int]:

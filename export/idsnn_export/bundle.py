@@ -8,7 +8,7 @@ Nothing gets its name before every gate has passed.
 from __future__ import annotations
 
 import importlib.metadata
-import tempfile
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from idsnn_deploy.errors import ParityError
-from idsnn_deploy.files import refuse_existing, replacing_folder, write_bytes
+from idsnn_deploy.files import replacing_folder, reserved, write_bytes
 from idsnn_deploy.layer_table import Layer, Neurons, Synapses
 from idsnn_deploy.manifest import Manifest, listing, write_manifest
 from idsnn_deploy.progress import track
@@ -51,14 +51,12 @@ def export_bundle(config: ExportConfig) -> tuple[Path, Manifest]:
         IdsnnError: the source cannot be read or has no form in NIR, or a parity gate fails; nothing is written.
     """
     out = config.out or default_out(config.source)
-    refuse_existing(out, config.force)
-    source = open_source(config)
     if out.suffix not in (".nir", ".onnx"):
         with replacing_folder(out, config.force) as folder:
-            return out, _fill(folder, source, config)
-    with tempfile.TemporaryDirectory() as scratch:
-        manifest = _fill(Path(scratch), source, config)
-        write_bytes(out, (Path(scratch) / f"model{out.suffix}").read_bytes())
+            return out, _fill(folder, open_source(config), config)
+    with reserved(out, config.force) as scratch:
+        manifest = _fill(scratch, open_source(config), config)
+        os.replace(scratch / f"model{out.suffix}", out)
     return out, manifest
 
 
