@@ -42,14 +42,16 @@ def workspace(final: Path, wait: bool = False) -> Iterator[Path]:
     work = beside(final)
     if work.is_symlink():  # somebody else's doing: sweeping would go where it points
         raise UsageError(f"{work}: a link where the work on {final} goes; remove it")
-    with locked(final, work / LOCK, wait):
-        _tidy(final, work)
-        try:
-            yield work
-        finally:
+    try:
+        with locked(final, work / LOCK, wait):
             _tidy(final, work)
-    with suppress(OSError):  # the next process is in it already
-        work.rmdir()
+            try:
+                yield work
+            finally:
+                _tidy(final, work)
+    finally:
+        with suppress(OSError):  # the next process is in it already
+            work.rmdir()
 
 
 @contextmanager
