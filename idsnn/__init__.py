@@ -5,6 +5,7 @@ Names are loaded when they are first used, so that `import idsnn` alone brings n
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from idsnn_deploy.lazy import lazy
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .checkpoint import save_pretrained as save_pretrained
     from .distill import distillation_loss as distillation_loss
     from .initialize import initialize_from as initialize_from
+    from .networks.protocol import SpikingNetwork as SpikingNetwork
     from .networks.resnet import ResNet as ResNet
     from .networks.resnet import SpikingResNet as SpikingResNet
     from .neuron import LIF as LIF
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _HOME = {
     "LIF": "neuron",
     "ResNet": "networks.resnet",
+    "SpikingNetwork": "networks.protocol",
     "SpikingResNet": "networks.resnet",
     "distillation_loss": "distill",
     "initialize_from": "initialize",
@@ -28,4 +31,5 @@ _HOME = {
     "save_pretrained": "checkpoint",
 }
 __all__ = list(_HOME)
+__version__ = version("idsnn")
 __getattr__, __dir__ = lazy(__name__, _HOME)

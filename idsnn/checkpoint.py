@@ -23,9 +23,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from idsnn_deploy.errors import RunError
+from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import read_bytes, write_bytes, write_json
 
+from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher
 
 CONFIG, SUMMARY, LAST = "config.json", "summary.json", "last.ckpt"
@@ -70,6 +71,8 @@ def load_run(path: str | Path) -> Run:
     weights = folder / (PRETRAINED if (folder / PRETRAINED).exists() else STUDENT)
     try:
         student, teacher = build_student(config), build_teacher(config)
+    except UsageError as cause:
+        raise RunError(f"{folder / CONFIG}: {cause}") from cause
     except (KeyError, TypeError, ValueError, IndexError) as cause:
         raise RunError(f"{folder / CONFIG}: describes no network ({type(cause).__name__}: {cause})") from cause
     load_weights(student, read_weights(weights), weights)
@@ -84,7 +87,10 @@ def save_pretrained(run: Run, directory: str | Path) -> None:
     """Writes the student as a Hugging Face style folder: config.json and model.safetensors."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG, {"model_type": "idsnn", "architectures": [type(run.student).__name__], **run.config})
+    write_json(
+        folder / CONFIG,
+        {"model_type": "idsnn", "architectures": [type(own_module(run.student)).__name__], **run.config},
+    )
     save_weights(run.student, folder / PRETRAINED)
     if run.summary:
         write_json(folder / SUMMARY, run.summary)
@@ -92,9 +98,12 @@ def save_pretrained(run: Run, directory: str | Path) -> None:
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Writes a module's parameters and buffers as safetensors, whole or not at all."""
-    write_bytes(
-        path, safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
-    )
+    # Copies, for safetensors refuses tensors that share memory (tied weights).
+    tensors = {
+        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, each in module.state_dict().items()
+    }
+    write_bytes(path, safetensors.torch.save(tensors))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

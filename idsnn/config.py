@@ -14,7 +14,8 @@ from idsnn_deploy.datasets import DATASETS
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import read_bytes
 
-from .networks.table import OPTIONS, architecture
+from .networks.import_path import is_import_path
+from .networks.table import NEURON, OPTIONS, Architecture, architecture, teacher_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,9 @@ class TrainConfig:
     teacher_epochs: int | None = None
     """Epochs of the teacher; as many as the student's where not given."""
     network: str = "resnet"
-    """Architecture of the student: resnet or vgg."""
+    """Architecture of the student: resnet, vgg, or package.module:factory, your own (docs/training.md)."""
     teacher_network: str | None = None
-    """Architecture of the teacher; the student's where not given."""
+    """Architecture of the teacher, resnet or vgg; the student's where not given, resnet's for your own."""
     timesteps: int = 4
     """T, the time steps that a static image is shown."""
     width: int = 16
@@ -113,10 +114,15 @@ class TrainConfig:
         """Whether the arm learns from a teacher at all."""
         return self.arm != "baseline"
 
+    @property
+    def own_network(self) -> bool:
+        """Whether the student is a user's own, by import path."""
+        return is_import_path(self.network)
+
     def complete(self) -> TrainConfig:
         """The settings with what was left open about the networks as the architectures have it."""
-        teacher = self.teacher_network or self.network
-        depth = self.depth or architecture(self.network).student_depth
+        teacher = self.teacher_network or teacher_of(self.network)
+        depth = self.depth or (None if self.own_network else architecture(self.network).student_depth)
         teacher_depth = self.teacher_depth or architecture(teacher).teacher_depth
         return replace(self, teacher_network=teacher, depth=depth, teacher_depth=teacher_depth)
 
@@ -145,16 +151,23 @@ class TrainConfig:
         return self
 
     def _check_network(self) -> None:
-        teacher = self.teacher_network or self.network
-        student_row, teacher_row = architecture(self.network), architecture(teacher, "--teacher-network")
-        for name, network, row in (("depth", self.network, student_row), ("teacher_depth", teacher, teacher_row)):
-            if getattr(self, name) not in (None, *row.depths):
-                known = ", ".join(map(str, row.depths))
-                raise UsageError(f"{_flag(name)} {getattr(self, name)}: {network} comes with {known}")
-        understood = {*student_row.student_options, *teacher_row.teacher_options}
-        for name in sorted(OPTIONS - understood):
+        teacher = self.teacher_network or teacher_of(self.network)
+        teacher_row = architecture(teacher, "--teacher-network")
+        self._check_depth("teacher_depth", teacher, teacher_row)
+        if self.own_network:
+            without = OPTIONS - {*teacher_row.teacher_options} | {"depth", *NEURON}
+        else:
+            student_row = architecture(self.network)
+            self._check_depth("depth", self.network, student_row)
+            without = OPTIONS - {*student_row.student_options, *teacher_row.teacher_options}
+        for name in sorted(without):
             if getattr(self, name) != getattr(TrainConfig, name):
                 raise UsageError(f"{_flag(name)} {getattr(self, name)}: {self.network} has no such choice")
+
+    def _check_depth(self, name: str, network: str, row: Architecture) -> None:
+        if getattr(self, name) not in (None, *row.depths):
+            known = ", ".join(map(str, row.depths))
+            raise UsageError(f"{_flag(name)} {getattr(self, name)}: {network} comes with {known}")
 
 
 def _flag(name: str) -> str:

@@ -114,7 +114,7 @@ class Loader:
 
     def epoch(self, phase: str, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields `(images, labels)` of each step. The last incomplete batch is dropped; each epoch reshuffles."""
-        generator = torch.Generator().manual_seed(_mix(self.seed, phase, epoch))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, phase, epoch))
         count, device = len(self.images), self.images.mean.device
         order = torch.randperm(count, generator=generator).to(device, non_blocking=True)
         reach = 2 * self.augment.pad + 1
@@ -129,7 +129,7 @@ class Loader:
             yield self.images.batch(index, moves, self.augment.pad), self.images.labels[index]
 
 
-def _mix(*parts: Any) -> int:
+def seed_of(*parts: Any) -> int:
     """A seed that is the same on every machine and differs wherever one of `parts` does."""
     words = [int.from_bytes(str(part).encode(), "little") % (1 << 61) for part in parts]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)

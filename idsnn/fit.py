@@ -22,7 +22,7 @@ from idsnn_deploy.errors import DivergedError, RunError
 from idsnn_deploy.files import write_bytes
 
 from .config import TrainConfig
-from .data import Images, Loader
+from .data import Images, Loader, seed_of
 from .display import Display
 from .distill import distillation_loss
 from .layout import memory_format
@@ -154,6 +154,8 @@ class _Phase:
     def _learn(self, epoch: int) -> dict[str, Any]:
         """From the loader to the loss and back; the host waits for the device only when the bar moves."""
         self.model.train()
+        # What a user's layers draw (dropout) is the same when a killed epoch is started again.
+        torch.manual_seed(seed_of(self.config.seed, self.state.phase, epoch, self.fabric.global_rank))
         meter = Meter(len(self.loader), self.fabric.device)
         layout = memory_format(self.network)
         for step, (images, labels) in enumerate(self.loader.epoch(self.state.phase, epoch)):
@@ -256,9 +258,11 @@ def assess(network: nn.Module, images: Images, fabric: Fabric) -> tuple[float, F
     rates = FiringRates(network) if isinstance(network, SpikingNetwork) else None
     mine = torch.arange(fabric.global_rank, len(images), fabric.world_size, device=fabric.device)
     hits = torch.zeros((), device=fabric.device)
+    channels_last = getattr(network, "channels_last", False)
     with rates or nullcontext(), fabric.autocast():
         for index in mine.split(_EVAL_BATCH):
-            hits += (network(images.batch(index)).argmax(1) == images.labels[index]).sum()
+            batch = images.batch(index) if channels_last else images.batch(index).contiguous()
+            hits += (network(batch).argmax(1) == images.labels[index]).sum()
     return float(_reduce(fabric, hits, "sum")) / len(images), rates
 
 

@@ -12,7 +12,9 @@ _SAFE_CHANNELS = 16
 
 
 def memory_format(network: nn.Module) -> torch.memory_format:
-    """channels_last, or contiguous for a network on the CPU that channels_last would make corrupt memory."""
+    """channels_last; contiguous for a user's own network, and where channels_last would corrupt memory (above)."""
+    if not getattr(network, "channels_last", False):
+        return torch.contiguous_format  # a user's code may view tensors in other shapes, which only this order allows
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1):
             narrow = module.in_channels < _SAFE_CHANNELS

@@ -170,7 +170,8 @@ class LIF(Leaky):
     def forward(self, input_: Tensor, mem: Tensor | None = None) -> Any:
         """Spikes of a whole sequence, or spikes and membrane of one step where `mem` is given."""
         if mem is not None:
-            return lif_step(input_, mem, self.beta, self.threshold, self.half_width)
+            v = mem if mem.numel() else torch.zeros_like(input_)  # of no size, as snnTorch's reset_mem gives it: rest
+            return lif_step(input_, v, self.beta, self.threshold, self.half_width)
         steps = input_.shape[0] if self.timesteps is None else self.timesteps
         x = input_.flatten(0, 1) if self.timesteps is None and input_.dim() > 2 else input_
         if x.shape[0] % steps:

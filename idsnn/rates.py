@@ -39,7 +39,8 @@ class FiringRates:
             self._hooks.pop().remove()
 
     def _count(self, name: str):  # type: ignore[no-untyped-def]  # a hook's type is torch's affair
-        def hook(_layer: nn.Module, _inputs: object, spikes: Tensor) -> None:
+        def hook(_layer: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            spikes = output[0] if isinstance(output, tuple) else output  # snnTorch's layers give their states as well
             count = spikes.mean(dtype=torch.float32) * spikes.numel()
             self._spikes[name] = self._spikes[name] + count if name in self._spikes else count
             self._places[name] = self._places.get(name, 0) + spikes.numel()

@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from idsnn_deploy.errors import UsageError
+from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import write_bytes, write_json
 
 from .checkpoint import (
@@ -42,7 +42,8 @@ from .fit import Checkpoint, Fitter, assess
 from .initialize import initialize_from
 from .kernel import EAGER
 from .networks.protocol import spiking
-from .networks.table import architecture, build_student, build_teacher, network_name
+from .networks.stepped import own_module
+from .networks.table import NETWORKS, architecture, build_student, build_teacher, network_name
 from .neuron import LIF
 
 METRICS, CURVES, EVENTS = "metrics.csv", "curves.png", "tensorboard"
@@ -102,15 +103,16 @@ class Trainer:
             self.resolved |= settled
         self._check_size()
         # Dry run on throw-away networks, so that mismatched shapes fail before anything is written.
+        student = build_student(self.resolved)
         if self._initializes:
-            self._initialize(build_teacher(self.resolved), build_student(self.resolved))
+            self._initialize(build_teacher(self.resolved), student)
         self.kernel = kernel_for(config, fabric.device)
         self.state = Checkpoint.load(folder / LAST) if resume else Checkpoint()
 
     def _check_size(self) -> None:
         names = {self.resolved["network"], self.resolved["teacher_network"] if self.config.needs_teacher else None}
         _, height, width = self.data.train.shape
-        for name in sorted(filter(None, names)):
+        for name in sorted(names & NETWORKS.keys()):
             least = architecture(name).least_pixels
             if min(height, width) < least:
                 raise UsageError(
@@ -201,8 +203,8 @@ class Trainer:
 
     def _initialize(self, teacher: nn.Module, student: nn.Module) -> None:
         config = self.config
-        scale = config.threshold if config.init_scaled else 1.0
-        initialize_from(teacher, student, config.match, config.init_shortcuts, scale)
+        scale = _theta(student, config) if config.init_scaled else 1.0
+        initialize_from(teacher, own_module(student), config.match, config.init_shortcuts, scale)
 
     def _checkpoint(self, network: nn.Module, state: Checkpoint) -> None:
         self._write(lambda: self._write_checkpoint(network, state))
@@ -275,6 +277,20 @@ def _log_events(folder: Path, row: dict[str, Any]) -> None:
         for name, value in row.items():
             if isinstance(value, float):
                 writer.add_scalar(f"{row['phase']}/{name}", value, row["epoch"])
+
+
+def _theta(student: nn.Module, config: TrainConfig) -> float:
+    """The threshold, which a user's own network brings along."""
+    if not config.own_network:
+        return config.threshold
+    found = {
+        theta
+        for layer in spiking(student).neurons().values()
+        for theta in torch.as_tensor(layer.threshold).flatten().tolist()
+    }
+    if len(found) > 1:
+        raise RunError(f"{config.network}: thresholds from {min(found):g} to {max(found):g}; take --no-init-scaled")
+    return found.pop()
 
 
 def _size(network: nn.Module) -> str:

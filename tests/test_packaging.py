@@ -11,6 +11,7 @@ from pathlib import Path
 
 import file_table
 import pytest
+import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"idsnn", "idsnn_export", "idsnn_deploy", "idsnn_evaluation"}
@@ -89,6 +90,12 @@ def test_every_public_name_exists_and_has_a_docstring(package: str) -> None:
     assert module.__doc__
     for name in module.__all__:
         assert getattr(module, name).__doc__, f"{package}.{name} has no docstring"
+
+
+def test_the_package_says_its_version() -> None:
+    import idsnn
+
+    assert idsnn.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_the_pins_name_no_address() -> None:

@@ -84,10 +84,9 @@ def test_layers_correspond_within_a_stage(teacher: int, student: int) -> None:
             assert (snn.get_submodule(f"stage{i}.{j}.conv").weight == 10 * i + source).all()
 
 
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photograph_folder(root: Path) -> Path:
     """Two classes of 16x18 images: bright above, bright below."""
-    root, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for part, count in (("train", 24), ("test", 8)):
         for label, name in enumerate(("above", "below")):
             (root / part / name).mkdir(parents=True)
@@ -96,6 +95,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels[8 * label : 8 * label + 8] += 100
                 Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{k:02}.png")
     return root
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photograph_folder(tmp_path_factory.mktemp("photographs"))
 
 
 def flags(data: Path, out: Path, *more: str) -> list[str]:

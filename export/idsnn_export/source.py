@@ -92,6 +92,7 @@ def gate_samples(macs_a_step: int, timesteps: int) -> int:
 def _from_run(config: ExportConfig) -> Source:
     require_extra("exporting a run", "train", "torch", "snntorch", "safetensors")
     import idsnn
+    from idsnn.networks.stepped import own_module
     from idsnn.networks.table import network_name
 
     from .from_torch.convert import prepare, to_graph
@@ -109,7 +110,8 @@ def _from_run(config: ExportConfig) -> Source:
     )
     if config.encoding == "frames":
         raise UsageError("--encoding frames is for NIR files; a run's images are static")
-    network = prepare(run.student, shape, dt=metadata.dt, pool=config.pool)
+    student = own_module(run.student)
+    network = prepare(student, shape, dt=metadata.dt, pool=config.pool)
     graph = to_graph(network, shape)
     write_metadata(graph, metadata)
     teacher = {}
@@ -121,7 +123,7 @@ def _from_run(config: ExportConfig) -> Source:
         }
     read = _Reader(settings["dataset"], config.data or settings["data"], shape, metadata.labels or ())
     about = {"dataset": settings["dataset"], "test_accuracy": run.summary.get("student_accuracy"), "teacher": teacher}
-    return Source(graph, metadata, read.images, read.labels, Torch(run.student, network), about)
+    return Source(graph, metadata, read.images, read.labels, Torch(student, network), about)
 
 
 def _from_file(config: ExportConfig) -> Source:

@@ -92,6 +92,7 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 class _Network(nn.Module):
     """Stem, four stages at widths 1, 2, 4 and 8 times `width`, global average pool, linear head."""
 
+    channels_last = True  # no layer needs another order in memory
     stages = ("conv1", "bn1", *LAYERS)  # what corresponds to another depth's, for `initialize`
     stem_pool: nn.Module | None
     layer1: nn.Sequential

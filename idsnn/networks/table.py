@@ -5,17 +5,18 @@ Rows name classes by import path, so that flags are checked before torch is load
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from idsnn_deploy.errors import UsageError
 
+from .import_path import is_import_path, load
+
 if TYPE_CHECKING:
     from torch import nn
 
-_NEURON = ("timesteps", "beta", "threshold", "learn_beta", "learn_threshold")
+NEURON = ("beta", "threshold", "learn_beta", "learn_threshold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,9 @@ class Architecture:
 
     Attributes:
         title: its name in prose.
-        student: import path of the class `(depth, num_classes, width, in_channels, *neuron, *student_options)`.
-        teacher: import path of the class `(depth, num_classes, width, in_channels, *teacher_options)`.
+        student: import path of the class; it takes depth, num_classes, width, in_channels, timesteps, `NEURON` and
+            `student_options`.
+        teacher: import path of the class; it takes depth, num_classes, width, in_channels and `teacher_options`.
         depths: numbers of layers that exist.
         student_depth: the student's, where the settings leave it open.
         teacher_depth: the teacher's, likewise.
@@ -73,13 +75,14 @@ OPTIONS = {option for row in NETWORKS.values() for option in (*row.student_optio
 
 
 def architecture(name: str, flag: str = "--network") -> Architecture:
-    """The row of `name`, which `flag` gave.
+    """The row of `name`, which `flag` gave; a network by import path has none.
 
     Raises:
         UsageError: there is none.
     """
     if name not in NETWORKS:
-        raise UsageError(f"{flag} {name}: unknown; known are {', '.join(NETWORKS)}")
+        others = " and package.module:factory" if flag == "--network" else ""
+        raise UsageError(f"{flag} {name}: unknown; known are {', '.join(NETWORKS)}{others}")
     return NETWORKS[name]
 
 
@@ -87,13 +90,24 @@ def network_name(config: Mapping[str, Any], which: str = "student") -> str:
     """The student, or the teacher, of a config in words, such as "Spiking ResNet-18" and "ResNet-34"."""
     if which == "teacher":
         return f"{architecture(_teacher(config)).title}-{config['teacher_depth']}"
-    return f"Spiking {architecture(_name(config)).title}-{config['depth']}"
+    name = _name(config)
+    return name if is_import_path(name) else f"Spiking {architecture(name).title}-{config['depth']}"
+
+
+def teacher_of(network: str) -> str:
+    """The architecture of a teacher for `network`: its twin where it has one."""
+    return network if network in NETWORKS else "resnet"
 
 
 def build_student(config: Mapping[str, Any]) -> nn.Module:
     """A fresh student of a resolved config (config.json's keys): a `SpikingNetwork`."""
-    row = architecture(_name(config))
-    settings = {key: config[key] for key in (*_NEURON, *row.student_options)}
+    name = _name(config)
+    if is_import_path(name):
+        from .by_path import build
+
+        return build(name, len(config["labels"]), tuple(config["input_shape"]), config["timesteps"])
+    row = architecture(name)
+    settings = {key: config[key] for key in ("timesteps", *NEURON, *row.student_options)}
     return _build(row.student, config, config["depth"], config["width"], settings)
 
 
@@ -109,13 +123,10 @@ def _name(config: Mapping[str, Any]) -> str:
 
 
 def _teacher(config: Mapping[str, Any]) -> str:
-    return str(config.get("teacher_network") or _name(config))
+    return str(config.get("teacher_network") or teacher_of(_name(config)))
 
 
 def _build(path: str, config: Mapping[str, Any], depth: int, width: int, settings: dict[str, Any]) -> nn.Module:
-    module, _, name = path.partition(":")
-    network = getattr(importlib.import_module(module), name)
-    built: nn.Module = network(
-        depth, len(config["labels"]), width=width, in_channels=config["input_shape"][0], **settings
-    )
-    return built
+    channels = config["input_shape"][0]
+    network: nn.Module = load(path)(depth, len(config["labels"]), width=width, in_channels=channels, **settings)
+    return network

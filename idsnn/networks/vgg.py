@@ -40,6 +40,7 @@ class Layer(nn.Module):
 
 
 class _Network(nn.Module):
+    channels_last = True  # no layer needs another order in memory
     stages = ("stage1", "stage2", "stage3", "stage4", "stage5")
 
     def __init__(self, depth: int, num_classes: int, width: int, in_channels: int, activation: Activation) -> None:
