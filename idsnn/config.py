@@ -23,9 +23,21 @@ class TrainConfig:
     """Every setting of a training; resolved, it is the run's config.json."""
 
     dataset: str = "digits"
-    """digits, mnist, fashion-mnist, cifar10, cifar100, or folder (train/CLASS/* and test/CLASS/* under --data)."""
+    """digits; mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn; folder (images) or nmnist, events (recordings)."""
     data: str | None = None
-    """Folder of the data set's files; digits need none, downloads go to ./data."""
+    """Folder of the data set's files, train/CLASS/* and test/CLASS/*; digits need none, downloads go to ./data."""
+    test_fraction: float = 0.2
+    """Part of each class that is for testing where --data has no test folder."""
+    split_seed: int = 0
+    """Seed that chooses that part; --seed does not change it."""
+    events_by: Literal["time", "count"] = "time"
+    """Frames share a recording's time evenly, or its events."""
+    events_values: Literal["counts", "binary"] = "binary"
+    """A frame holds how many events each pixel saw, or 1 where it saw any."""
+    events_window: int | None = None
+    """What the T frames cover together: microseconds by time, events by count; the whole recording where not given."""
+    sensor: tuple[int, ...] = ()
+    """Height and width of the sensor of --dataset events; the least that holds every event where not given."""
     arm: Literal["baseline", "init", "kd", "idsnn"] = "idsnn"
     """baseline: neither; init: initialized from the teacher; kd: distilled from it; idsnn: both."""
     epochs: int = 15
@@ -37,7 +49,7 @@ class TrainConfig:
     teacher_network: str | None = None
     """Architecture of the teacher, resnet or vgg; the student's where not given, resnet's for your own."""
     timesteps: int = 4
-    """T, the time steps that a static image is shown."""
+    """T, the time steps that a static image is shown, or the frames that a recording becomes."""
     width: int = 16
     """Channels of the first stage."""
     teacher_width: int | None = None
@@ -88,8 +100,8 @@ class TrainConfig:
     """How the learning rate falls: x0.1 at the milestones, along a half cosine, or not at all."""
     milestones: tuple[int, ...] = ()
     """Epochs of the falls of the step schedule."""
-    augment: Literal["auto", "none", "shift", "crop-flip"] = "auto"
-    """auto: none for digits, shift for mnist, crop-flip for the rest."""
+    augment: Literal["auto", "none", "shift", "crop-flip", "events", "events-flip"] = "auto"
+    """auto: none for digits, shift for mnist, events (shift, turn, drop) for recordings, crop-flip for the rest."""
     val_fraction: float = 0.0
     """Part of the training images that is held out and picks the best epoch."""
     limit_train: int | None = None
@@ -142,6 +154,8 @@ class TrainConfig:
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{_flag(name)} {value:g}: must lie in {low:g} to {high:g}")
         self._check_network()
+        if self.sensor and (len(self.sensor) != 2 or min(self.sensor) < 1):
+            raise UsageError(f"--sensor {' '.join(map(str, self.sensor))}: give its height and width")
         if self.schedule == "step" and not self.milestones:
             raise UsageError("--schedule step needs --milestones EPOCH EPOCH ..., or take a preset")
         if self.learn_beta and not 0.01 < self.beta < 0.99:
@@ -183,7 +197,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
     "target_rate": (1e-4, 1),
     "val_fraction": (0, 0.9),
-    "seed": (0, 2**32 - 1),
+    "test_fraction": (0.001, 0.999),
+    "events_window": (1, float(2**53)),
+    **dict.fromkeys(("seed", "split_seed"), (0, 2**32 - 1)),
 }
 
 # 4.1 of the paper: SGD 0.05, batch 64; 4.4: the rate falls at n, 2n and 3n, over 200, 80 and 40 epochs.

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from idsnn_deploy.datasets import Split, load_split
+from idsnn_deploy.datasets import Reading, Split, load_split
 from idsnn_deploy.errors import DataError
+from idsnn_deploy.events import Values
 
-from .config import TrainConfig
+from .config import TrainConfig, settings
+from .moves import AUGMENTS as AUGMENTS
+from .moves import Augment as Augment
+from .moves import Moves, thinned
 
 # Per channel, over the training images, pixels in 0..1; digits and folders are computed.
 STATISTICS: dict[str, tuple[list[float], list[float]]] = {
@@ -29,18 +32,9 @@ STATISTICS: dict[str, tuple[list[float], list[float]]] = {
 _ON_DEVICE_BYTES = 8 << 30
 
 
-@dataclass(frozen=True)
-class Augment:
-    """Shift by up to `pad` pixels (black comes in), and mirror half of the images where `flip`."""
-
-    pad: int = 0
-    flip: bool = False
-
-
-AUGMENTS = {"none": Augment(), "shift": Augment(2), "crop-flip": Augment(4, flip=True)}
 # Digits of 8x8 pixels: unmoved. A quarter of the training images held out, 15 epochs at width 16, seed 0: the student
 # is right on 98.1 % of them without moving and on 88.6 % with moves by one pixel.
-_AUTO = {"digits": "none", "mnist": "shift"}
+_AUTO = {"digits": "none", "mnist": "shift", "kmnist": "shift", "svhn": "shift", "nmnist": "events", "events": "events"}
 
 
 @dataclass(frozen=True)
@@ -63,31 +57,48 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, index: Tensor, moves: tuple[Tensor, Tensor, Tensor] | None = None, padding: int = 0) -> Tensor:
-        """Normalized images at `index`, float32 `(n, C, H, W)` in channels_last.
-
-        Args:
-            index: `(n,)`.
-            moves: per image the first row and column of the window on the padded image, and whether it is mirrored.
-            padding: black pixels on each side, for `moves`.
-        """
-        device = self.mean.device
-        chosen = self.pixels[index.to(self.pixels.device)].to(device, non_blocking=True)
+    def batch(self, index: Tensor, moves: Moves | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Normalized images at `index` (n,), moved, float32 `(n, C, H, W)` in channels_last."""
+        chosen = self.pixels[index.to(self.pixels.device)].to(self.labels.device, non_blocking=True)
         if moves is not None:
-            chosen = _window(chosen, moves, padding)
+            chosen = moves.applied(chosen)
         normal = (chosen.float() / self.scale - self.mean) / self.std
         return normal.permute(0, 3, 1, 2)
 
 
-def _window(images: Tensor, moves: tuple[Tensor, Tensor, Tensor], padding: int) -> Tensor:
-    n, height, width, _ = images.shape
-    top, left, mirrored = moves
-    rows = top[:, None] + torch.arange(height, device=images.device)
-    across = torch.arange(width, device=images.device)
-    columns = left[:, None] + torch.where(mirrored[:, None], width - 1 - across, across)
-    padded = pad(images, (0, 0, padding, padding, padding, padding))
-    each = torch.arange(n, device=images.device)[:, None, None]
-    return padded[each, rows[:, :, None], columns[:, None, :]]
+@dataclass(frozen=True)
+class Frames:
+    """Recordings as counts of events, and labels, on a device.
+
+    Attributes:
+        counts: `(N, T, H, W, C)` of a type of integers.
+        labels: int64 `(N,)`.
+        values: what a network sees of the counts.
+    """
+
+    counts: Tensor
+    labels: Tensor
+    values: Values
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, moves: Moves | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Frames at `index` (n,), moved and thinned, float32 `(T, n, C, H, W)`."""
+        chosen = self.counts[index.to(self.counts.device)].to(self.labels.device, non_blocking=True)
+        if moves is not None:
+            n, steps, height, width, _ = chosen.shape
+            flat = chosen.permute(0, 2, 3, 1, 4).reshape(n, height, width, -1)  # a recording's frames move together
+            chosen = moves.applied(flat).unflatten(-1, (steps, -1)).permute(0, 3, 1, 2, 4)
+            if moves.augment.drop and generator is not None:
+                chosen = thinned(chosen, moves.augment.drop, generator)
+        frames = chosen.float().clamp(max=1) if self.values == "binary" else chosen.float()
+        return frames.permute(1, 0, 4, 2, 3)
+
+
+def still(images: Tensor) -> Tensor:
+    """What an ordinary network sees: images as they are, the mean of frames `(T, n, C, H, W)` over time."""
+    return images.mean(0) if images.dim() == 5 else images
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ class Loader:
         rank, world: this process, and how many there are; each takes its consecutive part of every batch.
     """
 
-    images: Images
+    images: Images | Frames
     batch_size: int
     augment: Augment
     seed: int
@@ -115,18 +126,16 @@ class Loader:
     def epoch(self, phase: str, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields `(images, labels)` of each step. The last incomplete batch is dropped; each epoch reshuffles."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, phase, epoch))
-        count, device = len(self.images), self.images.mean.device
+        count, device = len(self.images), self.images.labels.device
         order = torch.randperm(count, generator=generator).to(device, non_blocking=True)
-        reach = 2 * self.augment.pad + 1
-        top, left = torch.randint(reach, (2, count), generator=generator).to(device, non_blocking=True)
-        mirrored = torch.rand(count, generator=generator) < (0.5 if self.augment.flip else 0.0)
-        mirrored = mirrored.to(device, non_blocking=True)
+        moves = Moves.drawn(self.augment, count, generator, device)
         size = min(self.batch_size, count)
         for step in range(first, len(self)):
             start = step * size + self.rank * size // self.world
             index = order[start : step * size + (self.rank + 1) * size // self.world]
-            moves = None if self.augment == Augment() else (top[index], left[index], mirrored[index])
-            yield self.images.batch(index, moves, self.augment.pad), self.images.labels[index]
+            mine = None if self.augment == Augment() else moves.at(index)
+            drops = torch.Generator(device).manual_seed(seed_of(self.seed, phase, epoch, step, self.rank))
+            yield self.images.batch(index, mine, drops), self.images.labels[index]
 
 
 def seed_of(*parts: Any) -> int:
@@ -142,8 +151,8 @@ class Data:
     train: Split
     validation: Split | None
     test: Split
-    mean: list[float]
-    std: list[float]
+    mean: list[float] | None
+    std: list[float] | None
     augment: Augment
 
     def facts(self) -> dict[str, Any]:
@@ -153,17 +162,20 @@ class Data:
             "input_shape": list(self.train.shape),
             "mean": self.mean,
             "std": self.std,
+            "encoding": "static" if self.train.events is None else "frames",
             "train_images": len(self.train),
             "validation_images": len(self.validation) if self.validation else 0,
             "test_images": len(self.test),
         }
 
-    def on(self, part: Split, device: torch.device) -> Images:
-        """A part's images, on the device where they fit."""
+    def on(self, part: Split, device: torch.device) -> Images | Frames:
+        """A part's samples, on the device where they fit."""
         home = device if part.images.nbytes < _ON_DEVICE_BYTES else torch.device("cpu")
-        pixels, labels = torch.from_numpy(part.images).to(home), torch.from_numpy(part.labels).to(device)
+        values, labels = torch.from_numpy(part.images).to(home), torch.from_numpy(part.labels).to(device)
+        if part.events is not None:
+            return Frames(values, labels, part.events.values)
         mean, std = (torch.tensor(each, dtype=torch.float32, device=device) for each in (self.mean, self.std))
-        return Images(pixels, labels, mean, std, part.scale)
+        return Images(values, labels, mean, std, part.scale)
 
 
 def load_data(config: TrainConfig) -> Data:
@@ -172,21 +184,27 @@ def load_data(config: TrainConfig) -> Data:
     Raises:
         DataError: files missing or unfit, classes without enough images.
     """
-    size = config.image_size
-    shape = None
-    if config.dataset == "folder" and size is not None:
-        first = load_split("folder", "train", config.data, limit=1).shape
-        shape = (first[0], size, size)
-    whole = load_split(config.dataset, "train", config.data, shape, config.limit_train)
-    test = load_split(config.dataset, "test", config.data, whole.shape, config.limit_test)
+    reading = Reading.of(settings(config), shape=_shape(config))
+    whole = load_split(config.dataset, "train", config.data, None, config.limit_train, reading)
+    test = load_split(config.dataset, "test", config.data, whole.shape, config.limit_test, reading)
     if test.classes != whole.classes:
         raise DataError(f"{config.dataset}: train and test have different classes")
     train, validation = split_off(whole, config.val_fraction, config.seed)
     if len(train) < 2:
         raise DataError(f"{config.dataset}: {len(train)} training images; batch normalization needs at least 2")
-    mean, std = STATISTICS.get(config.dataset) or statistics(whole)
+    mean, std = (None, None) if whole.events else STATISTICS.get(config.dataset) or statistics(whole)
     name = _AUTO.get(config.dataset, "crop-flip") if config.augment == "auto" else config.augment
     return Data(train, validation, test, mean, std, AUGMENTS[name])
+
+
+def _shape(config: TrainConfig) -> tuple[int, int, int] | None:
+    """The `(C, H, W)` that the settings ask for."""
+    if config.sensor:
+        return 2, config.sensor[0], config.sensor[1]
+    size = config.image_size
+    if config.dataset != "folder" or size is None:
+        return None
+    return load_split("folder", "train", config.data, limit=1).shape[0], size, size
 
 
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split | None]:

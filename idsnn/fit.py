@@ -22,7 +22,7 @@ from idsnn_deploy.errors import DivergedError, RunError
 from idsnn_deploy.files import write_bytes
 
 from .config import TrainConfig
-from .data import Images, Loader, seed_of
+from .data import Frames, Images, Loader, seed_of, still
 from .display import Display
 from .distill import distillation_loss
 from .layout import memory_format
@@ -84,7 +84,7 @@ class Fitter:
     config: TrainConfig
     fabric: Fabric
     loader: Loader
-    parts: dict[str, Images]
+    parts: dict[str, Images | Frames]
     display: Display
     checkpoint: Callable[[nn.Module, Checkpoint], None]
 
@@ -159,7 +159,7 @@ class _Phase:
         meter = Meter(len(self.loader), self.fabric.device)
         layout = memory_format(self.network)
         for step, (images, labels) in enumerate(self.loader.epoch(self.state.phase, epoch)):
-            images = images.clone(memory_format=layout)  # one channel has both layouts; a clone's strides say which
+            images = _laid_out(images, layout)
             self._set_rate(epoch + step / len(self.loader))
             soft = self._teacher_logits(images)
             with self._watch(step) as rates:
@@ -185,7 +185,7 @@ class _Phase:
         if self.teacher is None:
             return None
         with torch.no_grad(), self.fabric.autocast():
-            return self.teacher(images).float()
+            return self.teacher(still(images)).float()
 
     def _watch(self, step: int) -> AbstractContextManager[FiringRates | None]:
         """Firing rates of the forward inside: of every step where they are part of the loss, else now and then."""
@@ -195,7 +195,7 @@ class _Phase:
 
     def _answers(self, images: Tensor) -> Tensor:
         """`(T, B, K)` of a spiking network, `(B, K)` of an ordinary one."""
-        answers: Tensor = self.model.step_logits(images) if self.spiking else self.model(images)
+        answers: Tensor = self.model.step_logits(images) if self.spiking else self.model(still(images))
         return answers
 
     def _loss(
@@ -251,8 +251,15 @@ class _Phase:
                 self.display.say(f"layer {name} is {what}: it fires at {rates[name]:.2%}")
 
 
+def _laid_out(images: Tensor, layout: torch.memory_format) -> Tensor:
+    """Images, or frames `(T, n, C, H, W)`, in `layout`: one channel has both, and only a clone's strides say which."""
+    if images.dim() == 5:
+        return _laid_out(images.flatten(0, 1), layout).unflatten(0, images.shape[:2])
+    return images.clone(memory_format=layout)
+
+
 @torch.no_grad()
-def assess(network: nn.Module, images: Images, fabric: Fabric) -> tuple[float, FiringRates | None]:
+def assess(network: nn.Module, images: Images | Frames, fabric: Fabric) -> tuple[float, FiringRates | None]:
     """Accuracy on `images`, shared out among the processes, and a spiking network's firing rates (in this process)."""
     network.eval()
     rates = FiringRates(network) if isinstance(network, SpikingNetwork) else None
@@ -261,8 +268,8 @@ def assess(network: nn.Module, images: Images, fabric: Fabric) -> tuple[float, F
     channels_last = getattr(network, "channels_last", False)
     with rates or nullcontext(), fabric.autocast():
         for index in mine.split(_EVAL_BATCH):
-            batch = images.batch(index) if channels_last else images.batch(index).contiguous()
-            hits += (network(batch).argmax(1) == images.labels[index]).sum()
+            batch = images.batch(index) if rates else still(images.batch(index))
+            hits += (network(batch if channels_last else batch.contiguous()).argmax(1) == images.labels[index]).sum()
     return float(_reduce(fabric, hits, "sum")) / len(images), rates
 
 

@@ -96,6 +96,8 @@ class Trainer:
         self.config, self.folder, self.fabric, self.display, self.resume = config, folder, fabric, display, resume
         with fabric.rank_zero_first(local=True):  # so that one process downloads
             self.data = load_data(config)
+        for note in (*self.data.train.notes, *self.data.test.notes):
+            display.say(note)
         self.resolved: dict[str, Any] = {**settings(config), **self.data.facts(), "versions": versions()}
         self.given: nn.Module | None = None
         if config.teacher is not None and config.needs_teacher and not resume:

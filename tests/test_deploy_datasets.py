@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idsnn_deploy import datasets
-from idsnn_deploy.datasets import DATASETS, balanced_subset, folder_files, load_split
+from idsnn_deploy.class_trees import class_files
+from idsnn_deploy.datasets import DATASETS, balanced_subset, load_split
 from idsnn_deploy.errors import DataError, MissingExtraError, UsageError
 
 CLASSES = ("cat", "dog", "emu")
@@ -59,9 +59,9 @@ def test_a_limit_takes_the_classes_in_turn(tree: Path) -> None:
     split = load_split("folder", "train", tree, limit=5)
     assert split.images[:, 0, 0, 0].tolist() == [0, 1, 50, 51, 100]
     assert [Path(file).name for file in split.files] == ["0.png", "1.png", "0.png", "1.png", "0.png"]
-    files, labels, classes = folder_files(tree, "train", 5)
-    assert [str(file) for file in files] == list(split.files)
-    assert (labels.tolist(), classes) == (split.labels.tolist(), CLASSES)
+    found = class_files(tree, "train", {".png"}, limit=5)
+    assert [str(file) for file in found.files] == list(split.files)
+    assert (found.labels.tolist(), found.classes) == (split.labels.tolist(), CLASSES)
 
 
 def test_a_balanced_subset_differs_by_one_at_most_and_grows_by_adding() -> None:
@@ -97,7 +97,7 @@ def remove_all(folder: Path) -> None:
         (shutil.rmtree, "no such folder"),
         (lambda tree: shutil.rmtree(tree / "train"), "no such folder"),
         (lambda tree: [shutil.rmtree(tree / "train" / name) for name in CLASSES], "no class folders"),
-        (lambda tree: remove_all(tree / "train" / "dog"), "no images"),
+        (lambda tree: remove_all(tree / "train" / "dog"), "no files of a known ending"),
         (lambda tree: (tree / "test" / "dog").rename(tree / "test" / "fox"), "different classes.*dog, fox"),
         (lambda tree: (tree / "train" / "emu" / "1.png").write_text("x"), r"emu/1\.png: not an image"),
         (lambda tree: (tree / "train" / "cat" / "0.png").write_bytes(b""), r"cat/0\.png: not an image"),
@@ -150,7 +150,7 @@ def test_the_digits_are_split_once_and_for_all() -> None:
 
 def fake_torchvision(monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
     module = types.ModuleType("torchvision.datasets")
-    for name in datasets._TORCHVISION.values():
+    for name in ("MNIST", "KMNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN"):
         setattr(module, name, make)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
@@ -183,7 +183,7 @@ def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"folder"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"folder", "nmnist", "events"}))
 def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'idsnn\[(train|evaluation)\]'"):

@@ -1,70 +1,70 @@
-"""Images and labels as numpy arrays, by one reader for training, export and evaluation.
+"""Data sets by name, read into arrays by one reader for training, export and evaluation.
 
-| name | what | pixels |
+| name | what | a sample |
 |---|---|---|
 | digits | scikit-learn's 1,797 scanned digits, 1x8x8; 360 stratified test images (random_state 0) | 0..16 |
-| mnist, fashion-mnist, cifar10, cifar100 | torchvision's, downloaded into `data` on demand | 0..255 |
-| folder | `train/CLASS/*` and `test/CLASS/*` image files under `data`, any size | 0..255 |
+| mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn | torchvision's, downloaded into `data` on demand | 0..255 |
+| folder | image files sorted by class (`class_trees`), any size | 0..255 |
+| nmnist, events | recordings of event cameras sorted by class (`recordings`) | counts of events in T frames |
+
+Another one is a row of `DATASETS`.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .class_trees import Division
 from .commands import require_extra
 from .errors import DataError, UsageError
-from .images import load_image
-from .progress import track
+from .events import Binning
+from .image_folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .image_folders import read_folder
+from .recordings import read_recordings
+from .split import Split as Split
+from .split import balanced_subset as balanced_subset
 
-_TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
-DATASETS = ("digits", *_TORCHVISION, "folder")
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 DIGITS_TEST_IMAGES = 360
 
 
 @dataclass(frozen=True)
-class Split:
-    """One part of a data set.
+class Reading:
+    """How a data set is read, beside its name and place: what training settles and the others repeat.
 
     Attributes:
-        images: uint8 `(N, H, W, C)`.
-        labels: int64 `(N,)`, indices into `classes`.
-        classes: the labels' names, in order.
-        scale: the value of a full pixel; a pixel in 0..1 is `images / scale`.
-        files: the image files, for `folder`.
+        shape: `(C, H, W)` to bring images of files to, or of the sensor of recordings; None: what is found.
+        limit: at most this many samples, classes in turn, always the same ones; None: all.
+        division: how a tree without a test part is divided.
+        timesteps: T, the frames of a recording.
+        binning: how a recording becomes frames.
     """
 
-    images: np.ndarray[Any, np.dtype[np.uint8]]
-    labels: np.ndarray[Any, np.dtype[np.int64]]
-    classes: tuple[str, ...]
-    scale: float = 255.0
-    files: tuple[str, ...] = field(default=(), repr=False)
+    shape: tuple[int, int, int] | None = None
+    limit: int | None = None
+    division: Division = field(default_factory=Division)
+    timesteps: int = 10
+    binning: Binning = field(default_factory=Binning)
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], **known: Any) -> Reading:
+        """How a run's config.json, or the `reading` of a manifest, says it; what it does not say has the defaults."""
+        division = {name: settings[name] for name in ("test_fraction", "split_seed") if name in settings}
+        binning = {
+            name: settings[f"events_{name}"] for name in ("by", "values", "window") if f"events_{name}" in settings
+        }
+        steps = {"timesteps": settings["timesteps"]} if "timesteps" in settings else {}
+        return cls(**{"division": Division(**division), "binning": Binning(**binning), **steps, **known})
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """One image's `(C, H, W)`."""
-        _, height, width, channels = self.images.shape
-        return channels, height, width
 
-    def pixels(self, index: Any = slice(None)) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """The chosen images as float32 `(n, C, H, W)` in 0..1."""
-        chosen = self.images[index].astype(np.float32) / np.float32(self.scale)
-        return np.ascontiguousarray(chosen.transpose(0, 3, 1, 2))
-
-    def subset(self, index: np.ndarray[Any, Any]) -> Split:
-        """The images at `index`, in that order."""
-        files = tuple(self.files[i] for i in index) if self.files else ()
-        return Split(self.images[index], self.labels[index], self.classes, self.scale, files)
+Reader = Callable[[str, "Path | None", Reading], Split]
 
 
 def load_split(
@@ -73,48 +73,35 @@ def load_split(
     data: str | os.PathLike[str] | None = None,
     shape: tuple[int, int, int] | None = None,
     limit: int | None = None,
+    reading: Reading | None = None,
 ) -> Split:
     """Returns the `train` or `test` part of a data set.
 
     Args:
-        name: one of `DATASETS`.
+        name: a row of `DATASETS`.
         split: "train" or "test".
-        data: the folder of the files: for `folder` the one with train/ and test/, else torchvision's (default `data`).
-        shape: `(C, H, W)` to bring folder images to; None takes the first image's.
-        limit: at most this many images, classes in turn, always the same ones.
+        data: where the files are; torchvision's are in `data` where it is not given.
+        shape, limit: as in `Reading`, over what `reading` says.
+        reading: how; None has `Reading`'s defaults.
 
     Raises:
-        UsageError: an unknown name, or `folder` without `data`.
+        UsageError: an unknown name, or no `data` where it is needed.
         DataError: files that are missing or are no such data set.
     """
     if split not in ("train", "test"):
         raise ValueError(f"a split is 'train' or 'test', not {split!r}")
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} images; give at least 1")
-    if name == "folder":
-        if data is None:
-            raise UsageError("--dataset folder needs --data DIR, a folder with train/CLASS/ and test/CLASS/ in it")
-        return _read_folder(Path(data), split, shape, limit)
-    if name == "digits":
-        whole = _read_digits(split)
-    elif name in _TORCHVISION:
-        whole = _read_torchvision(name, split, Path(data or "data"))
-    else:
+    if name not in DATASETS:
         raise UsageError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
-    return whole if limit is None else whole.subset(balanced_subset(whole.labels, limit))
+    reading = reading or Reading()
+    reading = replace(reading, shape=shape or reading.shape, limit=limit or reading.limit)
+    found = DATASETS[name](split, None if data is None else Path(data), reading)
+    most = reading.limit
+    return found if most is None or len(found) <= most else found.subset(balanced_subset(found.labels, most))
 
 
-def balanced_subset(labels: np.ndarray[Any, Any] | Sequence[int], count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Indices of at most `count` samples that take the classes in turn, each class in its given order."""
-    labels = np.asarray(labels)
-    rank = np.empty(len(labels), dtype=np.int64)  # the rank of each sample within its class
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        rank[members] = np.arange(len(members))
-    return np.sort(np.lexsort((labels, rank))[:count])
-
-
-def _read_digits(split: str) -> Split:
+def _digits(split: str, data: Path | None, reading: Reading) -> Split:
     require_extra("the digits data set", "evaluation", "sklearn")
     load_digits = importlib.import_module("sklearn.datasets").load_digits
     train_test_split = importlib.import_module("sklearn.model_selection").train_test_split
@@ -130,72 +117,55 @@ def _read_digits(split: str) -> Split:
     return Split(images, labels, tuple(str(digit) for digit in range(10)), 16.0)
 
 
-def _read_torchvision(name: str, split: str, root: Path) -> Split:
+def _torchvision(kind: str, split: str, data: Path | None, reading: Reading, by_name: bool = False) -> Split:
+    """A data set of torchvision's; `by_name` where it is asked for a split by name, and gives channels first."""
     # By name and only here: the floor itself runs without torch.
-    require_extra(f"the {name} data set", "train", "torchvision")
-    kind = getattr(importlib.import_module("torchvision.datasets"), _TORCHVISION[name])
+    require_extra(f"the data set {kind}", "train", "torchvision")
+    make, root = getattr(importlib.import_module("torchvision.datasets"), kind), data or Path("data")
+    part = {"split": split} if by_name else {"train": split == "train"}
     try:
-        found = kind(str(root), train=split == "train", download=True)
+        found = make(str(root), **part, download=True)
     except (OSError, RuntimeError) as cause:
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise DataError(
-            f"{root}: {name} is not there and could not be downloaded ({reason}); "
+            f"{root}: {kind} is not there and could not be downloaded ({reason}); "
             f"put torchvision's files there, or name their folder with --data"
         ) from cause
     images = np.asarray(found.data)
-    images = images[..., None] if images.ndim == 3 else images
-    return Split(images, np.asarray(found.targets, dtype=np.int64), tuple(found.classes))
+    images = images.transpose(0, 2, 3, 1) if by_name else images[..., None] if images.ndim == 3 else images
+    labels = np.asarray(found.labels if by_name else found.targets, dtype=np.int64)
+    return Split(images, labels, tuple(getattr(found, "classes", map(str, range(10)))))
 
 
-def folder_classes(root: str | os.PathLike[str], split: str) -> tuple[str, ...]:
-    """The class names of one part of an image folder, sorted.
-
-    Raises:
-        DataError: the part is missing or has no class folders.
-    """
-    part = Path(root) / split
-    if not part.is_dir():
-        raise DataError(f"{part}: no such folder; --dataset folder reads {split}/CLASS/*.jpg under --data")
-    classes = tuple(sorted(entry.name for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
-    if not classes:
-        raise DataError(f"{part}: no class folders in it; put each class's images into {split}/CLASS/")
-    return classes
+def _folder(split: str, data: Path | None, reading: Reading) -> Split:
+    return read_folder(split, needed("folder", data), reading.division, reading.shape, reading.limit)
 
 
-def folder_files(
-    root: str | os.PathLike[str], split: str, limit: int | None = None
-) -> tuple[tuple[Path, ...], np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
-    """The image files of one part of an image folder, their labels and the class names; no file is opened.
-
-    Raises:
-        DataError: the part or a class is missing or empty, or train and test have different classes.
-    """
-    root = Path(root)
-    classes = folder_classes(root, split)
-    other = "test" if split == "train" else "train"
-    if (root / other).is_dir() and folder_classes(root, other) != classes:
-        odd = sorted(set(classes) ^ set(folder_classes(root, other)))
-        raise DataError(f"{root}: train and test have different classes ({', '.join(odd[:5])} in one of them only)")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        members = sorted(
-            f for f in (root / split / name).iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "."
-        )
-        if not members:
-            raise DataError(
-                f"{root / split / name}: no images in it (known endings: {' '.join(sorted(IMAGE_SUFFIXES))})"
-            )
-        files += members
-        labels += [label] * len(members)
-    chosen = balanced_subset(labels, len(labels) if limit is None else limit)
-    return tuple(files[i] for i in chosen), np.asarray(labels, dtype=np.int64)[chosen], classes
+def _recordings(name: str, split: str, data: Path | None, reading: Reading) -> Split:
+    sensor = None if reading.shape is None else reading.shape[1:]
+    root = needed(name, data)
+    return read_recordings(
+        name, split, root, reading.timesteps, reading.binning, sensor, reading.division, reading.limit
+    )
 
 
-def _read_folder(root: Path, split: str, shape: tuple[int, int, int] | None, limit: int | None) -> Split:
-    files, labels, classes = folder_files(root, split, limit)
-    height, width, channels = load_image(files[0], shape).shape
-    images = np.empty((len(files), height, width, channels), dtype=np.uint8)
-    for i, file in enumerate(track(files, f"reading {split} images")):
-        images[i] = load_image(file, (channels, height, width))
-    return Split(images, labels, classes, 255.0, tuple(map(str, files)))
+def needed(name: str, data: Path | None) -> Path:
+    """`data`, which this data set cannot do without; `UsageError` where it is None."""
+    if data is None:
+        raise UsageError(f"--dataset {name} needs --data DIR, a folder with train/CLASS/ and test/CLASS/ in it")
+    return data
+
+
+DATASETS: dict[str, Reader] = {
+    "digits": _digits,
+    "mnist": partial(_torchvision, "MNIST"),
+    "kmnist": partial(_torchvision, "KMNIST"),
+    "fashion-mnist": partial(_torchvision, "FashionMNIST"),
+    "cifar10": partial(_torchvision, "CIFAR10"),
+    "cifar100": partial(_torchvision, "CIFAR100"),
+    "svhn": partial(_torchvision, "SVHN", by_name=True),
+    "folder": _folder,
+    "nmnist": partial(_recordings, "nmnist"),
+    "events": partial(_recordings, "events"),
+}
+EVENT_DATASETS = ("nmnist", "events")

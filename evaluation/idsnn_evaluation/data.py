@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from idsnn_deploy.datasets import Split, folder_files, load_split
+from idsnn_deploy.class_trees import class_files
+from idsnn_deploy.datasets import IMAGE_SUFFIXES, Split, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.manifest import Manifest
 
@@ -65,16 +66,16 @@ def open_source(
     if manifest.encoding == "frames":
         raise UsageError(f"--dataset {chosen}: the bundle takes input that varies in time; pass --dataset npz")
     if chosen == "folder" and data is not None:
-        files, labels, classes = folder_files(data, split, limit)
-        _check_classes(chosen, classes, manifest)
-        return LabelledSplit(chosen, split, files, labels)
-    found = load_split(chosen, split, data, None, limit)
-    _check_classes(chosen, found.classes, manifest)
-    if list(found.shape) != manifest.input_shape:
+        found = class_files(data, split, IMAGE_SUFFIXES, limit=limit)
+        _check_classes(chosen, found.classes, manifest)
+        return LabelledSplit(chosen, split, found.files, found.labels)
+    whole = load_split(chosen, split, data, None, limit)
+    _check_classes(chosen, whole.classes, manifest)
+    if list(whole.shape) != manifest.input_shape:
         raise DataError(
-            f"{chosen}: images of {_words(found.shape)} where the bundle takes {_words(manifest.input_shape)}"
+            f"{chosen}: images of {_words(whole.shape)} where the bundle takes {_words(manifest.input_shape)}"
         )
-    return LabelledSplit(chosen, split, Pixels(found), found.labels)
+    return LabelledSplit(chosen, split, Pixels(whole), whole.labels)
 
 
 def _from_arrays(

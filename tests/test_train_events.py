@@ -1,0 +1,100 @@
+"""Training on recordings: what the frames go through, what each network sees of them, and that it learns."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from event_trees import SIZE, write_tree
+
+import idsnn
+from idsnn.cli import main
+from idsnn.config import TrainConfig
+from idsnn.data import Augment, Frames, Loader, load_data, still
+from idsnn.moves import Moves, thinned
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tree(tmp_path_factory.mktemp("events") / "tree")
+
+
+def dots(count: int, values: str = "counts") -> Frames:
+    """One pixel of 100 events, in the first of two frames; the label is the recording's number."""
+    counts = torch.zeros(count, 2, 9, 9, 2, dtype=torch.uint8)
+    counts[:, 0, 2, 4, 1] = 100
+    return Frames(counts, torch.arange(count), values)  # type: ignore[arg-type]
+
+
+def epoch(augment: Augment, values: str = "counts") -> torch.Tensor:
+    """The frames of an epoch, (T, N, C, H, W)."""
+    batches = [x for x, _ in Loader(dots(400, values), 50, augment, seed=0).epoch("student", 1)]
+    return torch.cat(batches, dim=1)
+
+
+def test_the_loader_gives_what_a_split_gives(tree: Path) -> None:
+    data = load_data(TrainConfig(dataset="events", data=str(tree), timesteps=3, augment="none", sensor=(SIZE, SIZE)))
+    part = data.on(data.train, torch.device("cpu"))
+    assert isinstance(part, Frames)
+    np.testing.assert_array_equal(part.batch(torch.tensor([5, 1])).numpy(), data.train.pixels([5, 1]))
+    assert data.facts()["input_shape"] == [2, SIZE, SIZE]
+    assert (data.mean, data.std, data.facts()["encoding"]) == (None, None, "frames")
+
+
+def test_frames_of_a_recording_move_together_and_keep_their_events() -> None:
+    shown = epoch(Augment(2))
+    assert shown.shape == (2, 400, 2, 9, 9)
+    assert shown[1].sum() == 0
+    assert (shown[0, :, 0].sum(), set(shown[0, :, 1].sum((1, 2)).tolist())) == (0, {100.0})
+    _, rows, columns = shown[0, :, 1].nonzero(as_tuple=True)
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {(r, c) for r in range(5) for c in range(2, 7)}
+
+
+def test_turns_reach_as_far_as_they_say() -> None:
+    _, rows, columns = epoch(Augment(turn=60.0))[0, :, 1].nonzero(as_tuple=True)
+    # 2 rows above the centre: a turn by a puts it at (4 - 2 cos a, 4 +- 2 sin a), looked up by the nearest pixel.
+    angles = [math.degrees(math.atan2(c - 4, 4 - r)) for r, c in zip(rows.tolist(), columns.tolist(), strict=True)]
+    assert min(angles) < -40
+    assert max(angles) > 40
+    assert max(map(abs, angles)) < 75
+
+
+def test_a_turn_by_nothing_is_a_shift_and_a_mirror() -> None:
+    images = torch.randint(0, 255, (30, 8, 10, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    drawn = Moves.drawn(Augment(2, flip=True), 30, torch.Generator().manual_seed(1), torch.device("cpu"))
+    turned = Moves(Augment(2, flip=True, turn=1e-9), drawn.shift, drawn.mirrored, drawn.angle)
+    # Both look up where a target's pixel comes from; a mirror comes before the shift in either.
+    assert torch.equal(turned.applied(images), drawn.applied(images))
+
+
+def test_events_are_dropped_one_by_one() -> None:
+    shown = epoch(Augment(drop=0.3))[0, :, 1, 2, 4]
+    assert 69 < shown.mean() < 71  # 100 events of 0.7: mean 70, deviation 4.6, over 400 recordings
+    assert 3.9 < shown.std() < 5.3
+    assert epoch(Augment(drop=0.3), "binary").max() == 1
+    again = thinned(torch.tensor([0, 255]), 0.0, torch.Generator())
+    assert again.tolist() == [0, 255]
+
+
+def test_an_ordinary_network_sees_the_mean_over_time() -> None:
+    frames = torch.arange(24.0).reshape(2, 3, 1, 2, 2)
+    assert torch.equal(still(frames), (frames[0] + frames[1]) / 2)
+    assert torch.equal(still(frames[0]), frames[0])
+
+
+def test_recordings_train_all_arms_and_other_numbers_of_frames_run(tree: Path, tmp_path: Path) -> None:
+    shared = ["--dataset", "events", "--data", str(tree), "--timesteps", "3", "--width", "4", "--batch-size", "8"]
+    out = tmp_path / "run"
+    assert main([*shared, "--epochs", "3", "--val-fraction", "0.25", "--out", str(out)]) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert (config["events_by"], config["events_values"], config["input_shape"]) == ("time", "binary", [2, 9, 12])
+    run = idsnn.load_run(out)
+    for steps in (1, 3, 7):
+        assert run.student.step_logits(torch.zeros(steps, 2, 2, 9, 12)).shape == (steps, 2, 2)
+    for arm in ("baseline", "init", "kd"):
+        again = [*shared, "--arm", arm, "--epochs", "1", "--teacher", str(out), "--out", str(tmp_path / arm)]
+        assert main(again) == 0
