@@ -54,6 +54,7 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python tests/file_table.py
+	$(BIN)/python tests/json_schema.py
 
 # Renews the pins: names, versions and environment markers, no addresses.
 constraints: install

@@ -126,7 +126,7 @@ def _provenance(bundle: Bundle, subject: Subject, samples: int) -> Provenance:
         **subject,
         "samples": samples,
         "timesteps": manifest.timesteps,
-        "encoding": "frames" if manifest.encoding == "frames" else "static",
+        "encoding": manifest.encoding,
         "classes": manifest.labels,
         "readout": "mean of the logits over steps",
         "estimator": ESTIMATOR,

@@ -6,14 +6,17 @@ Energies are picojoules per sample, as [least, most].
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Annotated, Final, Literal, TypedDict
+
+from idsnn_deploy.json_types import Count, Fraction, Positive, Rule
 
 from .counts import Counts, Number, Totals
 
 Precision = Literal["fp32", "int8"]
 Network = Literal["spiking network", "spiking network with neurons", "same network as an ANN", "teacher"]
 Standing = Literal["below", "within", "above", "unknown"]  # of a value, against a published range
-Interval = list[float]  # [least, most]
+Interval = Annotated[list[float], Rule(lambda value: len(value) == 2, "[least, most]", {"minItems": 2, "maxItems": 2})]
+FORMAT_VERSION: Final = 1
 
 
 class Subject(TypedDict):
@@ -27,8 +30,8 @@ class Subject(TypedDict):
 class Provenance(Subject):
     """What a report is about, and what made it."""
 
-    samples: int
-    timesteps: int
+    samples: Positive
+    timesteps: Positive
     encoding: Literal["static", "frames"]
     classes: list[str]
     readout: str
@@ -43,19 +46,19 @@ class Provenance(Subject):
 class ClassAccuracy(TypedDict):
     """How often samples of one class were right."""
 
-    accuracy: float
-    samples: int
+    accuracy: Fraction
+    samples: Positive
 
 
 class Accuracy(TypedDict):
     """How often the network was right; fractions."""
 
-    top1: float
-    correct: int
-    samples: int
-    by_step: list[float]
+    top1: Fraction
+    correct: Count
+    samples: Positive
+    by_step: list[Fraction]
     per_class: dict[str, ClassAccuracy]
-    torch: float | None
+    torch: Fraction | None
 
 
 class Spread(TypedDict):
@@ -80,7 +83,7 @@ class _Layer(Totals):
     name: str
     kind: str
     sources: list[str]
-    shape: list[int]
+    shape: list[Count]
     split: Counts
 
 
@@ -94,7 +97,7 @@ class NeuronLayer(_Layer):
     """A layer of spiking neurons."""
 
     role: Literal["neurons"]
-    firing_rate_by_step: list[float]
+    firing_rate_by_step: list[Fraction]
 
 
 Layer = SynapticLayer | NeuronLayer
@@ -104,7 +107,7 @@ class AnnTwin(TypedDict):
     """The same network as an ANN: every layer once, dense."""
 
     macs: Number
-    outputs: int
+    outputs: Count
 
 
 class Teacher(TypedDict, total=False):
@@ -146,7 +149,7 @@ class MemoryRow(TypedDict):
 class BitMatched(TypedDict):
     """Reading C."""
 
-    bits: int
+    bits: Positive
     ann_pj: Interval
     spiking_pj: Interval
     firing_rate: float | None
@@ -197,22 +200,22 @@ class Energy(TypedDict):
 class ExitPoint(TypedDict):
     """Accuracy against average steps at one margin."""
 
-    margin: float
-    accuracy: float
+    margin: Fraction
+    accuracy: Fraction
     average_steps: float
 
 
 class ExitPart(ExitPoint):
     """One part of the split at the margin chosen; `full_accuracy` with all steps."""
 
-    samples: int
-    full_accuracy: float
+    samples: Positive
+    full_accuracy: Fraction
 
 
 class EarlyExit(TypedDict):
     """The margin, how it was chosen and what it gives."""
 
-    margin: float
+    margin: Fraction
     tolerance: float
     validation: ExitPart
     rest: ExitPart
@@ -239,8 +242,8 @@ class Measured(TypedDict):
     """What this machine needed for one image."""
 
     model: str
-    batch: int
-    runs: int
+    batch: Positive
+    runs: Positive
     latency_ms: Latency
     energy_mj: float | None
     energy_note: str
@@ -251,7 +254,7 @@ class Measured(TypedDict):
 class Document(TypedDict):
     """report.json."""
 
-    format_version: int
+    format_version: Literal[1]
     provenance: Provenance
     accuracy: Accuracy
     totals: Totals
@@ -270,11 +273,11 @@ class ComparisonRow(TypedDict):
     name: str
     dataset: str | None
     split: str
-    samples: int
-    timesteps: int
+    samples: Positive
+    timesteps: Positive
     variant: Precision
-    accuracy: float
-    accuracy_first_step: float
+    accuracy: Fraction
+    accuracy_first_step: Fraction
     firing_rate: float | None
     conv_acs: Number
     head_acs: Number
@@ -294,6 +297,6 @@ class ComparisonRow(TypedDict):
 class Comparison(TypedDict):
     """report.json of --compare."""
 
-    format_version: int
+    format_version: Literal[1]
     comparison: list[ComparisonRow]
     reports: list[Document]

@@ -8,10 +8,20 @@ from typing import Any
 import numpy as np
 
 from .counts import Counts, Totals
-from .document import Accuracy, Baselines, Document, EarlyExit, Energy, Layer, Measured, Provenance, Spreads
+from .document import (
+    FORMAT_VERSION,
+    Accuracy,
+    Baselines,
+    Document,
+    EarlyExit,
+    Energy,
+    Layer,
+    Measured,
+    Provenance,
+    Spreads,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
-REPORT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Report:
     def to_dict(self) -> Document:
         """The object that report.json holds."""
         return {
-            "format_version": REPORT_VERSION,
+            "format_version": FORMAT_VERSION,
             "provenance": self.provenance,
             "accuracy": self.accuracy,
             "totals": self.totals,
