@@ -6,8 +6,10 @@ import io
 import json
 import os
 import resource
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,11 @@ from idsnn_export.graph.equality import differences, equal
 from idsnn_export.graph.metadata import KEY, Metadata, read_metadata, write_metadata
 from idsnn_export.graph.plan import fill_types
 from idsnn_export.graph.shapes import SHAPES
+from idsnn_export.lowering import to_onnx
+from idsnn_export.nir_file.hdf5_heap import Heap
 from idsnn_export.nir_file.reader import TYPES, _Scan, read_nir
 from idsnn_export.nir_file.writer import nir_bytes, write_nir
+from idsnn_export.reference.interpreter import interpret
 
 OTHERS = os.environ.get("IDSNN_TEST_DATA")
 MUTATIONS = 500
@@ -260,17 +265,116 @@ def test_a_hostile_file_is_one_typed_error(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def their_bytes(built: nir.NIRGraph) -> bytes:
+    """As NIR itself writes them: another version of HDF5's structures."""
+    buffer = io.BytesIO()
+    nir.write(buffer, built)
+    return buffer.getvalue()
+
+
+def reference(data: bytes, text: bytes) -> int:
+    """Where the reference to a string of the file lies: its length, the collection's address and its index there."""
+    at = data.index(text)
+    heap = data.rindex(b"GCOL", 0, at)
+    (index,) = struct.unpack_from("<H", data, at - 16)
+    return data.index(struct.pack("<IQI", len(text), heap, index))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda at: (at, struct.pack("<I", 0xF0000000)), "claims 4,026,531,840 bytes and has"),
+        (lambda at: (at + 4, struct.pack("<Q", 2**63)), "where no heap is"),
+        (lambda at: (at + 4, struct.pack("<Q", 0)), "where no heap is"),
+        (lambda at: (at + 12, struct.pack("<I", 60_000)), "has 0 in the heap"),
+    ],
+)
+@pytest.mark.parametrize("write", [nir_bytes, their_bytes])
+def test_a_string_is_no_longer_than_what_the_file_has_of_it(
+    write: Callable[[nir.NIRGraph], bytes], change: Callable[[int], tuple[int, bytes]], says: str, tmp_path: Path
+) -> None:
+    """HDF5 would allocate what the reference claims, 3.9 GB for a file of 35 KB."""
+    data = bytearray(write(CASES["residual"].build()))
+    place, value = change(reference(bytes(data), b"AvgPool2d"))
+    data[place : place + len(value)] = value
+    (tmp_path / "a.nir").write_bytes(data)
+    with pytest.raises(GraphError, match=says):
+        read_nir(tmp_path / "a.nir")
+
+
+def test_strings_are_what_h5py_reads(tmp_path: Path) -> None:
+    texts = ["", "a", "é\u732b" * 1000, *map(str, range(3000))]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("texts", data=np.array(texts, object).reshape(-1, 3), dtype=h5py.string_dtype())
+    with h5py.File(tmp_path / "a.h5") as file:
+        item = file["texts"]
+        found = Heap((tmp_path / "a.h5").read_bytes()).strings(item.id.get_offset(), item.size)
+        assert found == [each.decode() for each in item[()].ravel()] == texts
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [(13, b"\x04", "04 08"), (14, b"\x04", "08 04"), (24, b"\x01", "first byte"), (8, b"\x09", "not a NIR file")],
+)
+def test_a_superblock_of_other_sizes_is_refused(place: int, value: bytes, says: str, tmp_path: Path) -> None:
+    data = bytearray(their_bytes(CASES["residual"].build()))
+    data[place : place + 1] = value
+    (tmp_path / "a.nir").write_bytes(data)
+    with pytest.raises(GraphError, match=says):
+        read_nir(tmp_path / "a.nir")
+
+
+def test_a_piece_that_inflates_beyond_its_size_is_refused(tmp_path: Path) -> None:
+    """HDF5 inflates to the end of the stream, however long: here 128 MiB for a piece of 16 bytes."""
+    path = tmp_path / "a.nir"
+    path.write_bytes(nir_bytes(CASES["residual"].build()))
+    bomb = zlib.compressobj(9)
+    stream = b"".join(bomb.compress(bytes(1 << 20)) for _ in range(128)) + bomb.flush()
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/fc/bias"]
+        bias = file.create_dataset("node/nodes/fc/bias", (4,), "f4", chunks=(4,), compression="gzip")
+        bias.id.write_direct_chunk((0,), stream)
+    with pytest.raises(GraphError, match="inflates to more than 16"):
+        read_nir(path)
+
+
+@pytest.mark.parametrize("timesteps", [200_000, 10**9, 2**70])
+def test_a_number_of_steps_that_nobody_can_run_is_said(timesteps: int, tmp_path: Path) -> None:
+    built = CASES["residual"].build()
+    built.metadata = {KEY: json.dumps({"timesteps": timesteps})}
+    (tmp_path / "a.nir").write_bytes(nir_bytes(built))
+    with pytest.raises(GraphError, match=rf"timesteps = {timesteps}: with 9 nodes .*at most 1,048,576 .*116,508 steps"):
+        read_nir(tmp_path / "a.nir")
+    with pytest.raises(GraphError, match="1,048,576"):
+        interpret(built, np.zeros((1, 3, 4, 4), np.float32), timesteps)
+    with pytest.raises(GraphError, match="1,048,576"):
+        to_onnx(built, timesteps)
+
+
+def test_more_steps_than_a_runtime_loads_are_not_unrolled(tmp_path: Path) -> None:
+    built = CASES["residual"].build()
+    with pytest.raises(GraphError, match=r"timesteps = 20000: with 2 neuron layers .*40,000; at most 16,384 .*8,192"):
+        to_onnx(built, 20_000)
+    to_onnx(built, 20_000, kind="step")
+
+
+def test_many_steps_of_large_layers_are_bounded_by_their_values() -> None:
+    large = chain((64, 256, 256), (64, 256, 256), lif(64, 256, 256))
+    with pytest.raises(GraphError, match=r"12,582,912 values .*at most 2,147,483,648"):
+        to_onnx(large, 1000)
+
+
 def test_all_data_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = nir_bytes(CASES["residual"].build())
     (tmp_path / "a.nir").write_bytes(data)
     monkeypatch.setattr("idsnn_export.nir_file.reader.LIMIT", len(data))
     read_nir(tmp_path / "a.nir")
-    total = _Scan()
+    total = _Scan(data)
     with h5py.File(tmp_path / "a.nir") as file:
         total.read(file)
     monkeypatch.setattr("idsnn_export.nir_file.reader.LIMIT", total.total - 1)
     with h5py.File(tmp_path / "a.nir") as file, pytest.raises(GraphError, match="bytes in all"):
-        _Scan().read(file)
+        _Scan(data).read(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"not HDF5 at all" * 100])
@@ -295,13 +399,6 @@ def test_an_unsupported_node_keeps_its_class_of_error(tmp_path: Path) -> None:
 
 
 # ---- mutations ------------------------------------------------------------------------------------------------------
-
-
-def their_bytes(built: nir.NIRGraph) -> bytes:
-    """As NIR itself writes them: another version of HDF5's structures."""
-    buffer = io.BytesIO()
-    nir.write(buffer, built)
-    return buffer.getvalue()
 
 
 def mutations(count: int) -> list[bytes]:
@@ -355,7 +452,7 @@ def test_damaged_files_end_in_a_typed_error_or_a_graph(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -28,6 +28,7 @@ from .onnx_wire import Malformed, Message, read_model
 
 IR_VERSION, OPSET = 8, 17
 MAX_ELEMENTS, MAX_TOTAL, MAX_WORK = 2**27, 2**31, 2**40  # per sample
+MAX_NODES = 2**15  # onnxruntime takes minutes to load them: its passes grow with the square
 MAX_NAME, MAX_RANK = 1024, 8  # characters of a name, axes of a tensor
 _NUMBERS_KNOWN = 64  # the most elements of a constant whose numbers a shape can need
 # Element types that are written, and their bytes. No texts, which have no fixed size.
@@ -120,6 +121,8 @@ def follow(model: Message) -> dict[str, Tensor]:
     if odd:
         raise ValueError(f"the property {odd[0]!r}")
     graph = model["graph"]
+    if len(graph["nodes"]) > MAX_NODES:
+        raise ValueError(f"{len(graph['nodes']):,} nodes; at most {MAX_NODES:,}")
     known: dict[str, Tensor] = {}
     for name, tensor in (*map(_constant, graph["constants"]), *map(_input, graph["inputs"])):
         _add(known, name, tensor)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 VARINT, BYTES = 0, 2  # wire types
-MAX_FIELDS = 2**20  # of a file, which is some hundred thousand nodes
+MAX_FIELDS = 2**18  # of a file, which is some ten thousand nodes
 _MAX_VARINT = 10  # bytes of 64 bits
 INTEGER, TEXT, DATA = "integer", "text", "data"
 Message = dict[str, Any]

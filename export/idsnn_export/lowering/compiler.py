@@ -11,6 +11,7 @@ import nir
 import numpy as np
 import onnx
 
+from ..graph.bounds import check_unrolled
 from ..graph.layers import is_synaptic
 from ..graph.metadata import FORMAT_VERSION, read_metadata
 from ..graph.plan import Plan
@@ -91,6 +92,7 @@ def to_onnx(
     if batch != "dynamic" and (not isinstance(batch, int) or batch < 1):
         raise ValueError(f"batch = {batch!r}: 'dynamic' or a whole number above 0")
     plan = plan_of(graph)
+    check_unrolled(plan, 1 if kind == "step" else timesteps)
     job = _Job(
         plan=plan,
         dt=resolve_dt(graph, dt),

@@ -8,7 +8,8 @@ built of others, and `nir.read` follows and allocates all of that. Here nothing 
     sizes       each at most 1,100 times the bytes that it takes in the file (constants shrink 500-fold), in pieces no
                 larger than the whole, 1 GiB in all; as much for the file, and for what one node gives at a step
     nodes       known types with exactly their fields; finite numbers
-    strings     in heaps that HDF5 can walk to their end (`heap`)
+    strings     read by hand (`hdf5_heap`), each no longer than what the file has of it
+    chunks      inflated once on the side where they are large: HDF5 would inflate them to any size
     structure   whatever `plan` accepts: no dangling edges, one input, one output, shapes that meet
 
 Everything else is one `GraphError` that names the file and the place in it.
@@ -17,6 +18,7 @@ Everything else is one `GraphError` that names the file and the place in it.
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -29,15 +31,17 @@ from h5py import h5z
 from idsnn_deploy.errors import GraphError, UnsupportedError
 from idsnn_deploy.files import read_bytes
 
+from ..graph.bounds import check_run
 from ..graph.metadata import read_metadata
 from ..graph.plan import fill_types, plan
 from ..graph.shapes import SHAPES
-from .hdf5_heap import check_heaps
+from .hdf5_heap import Heap
 
 LIMIT = 1 << 30  # bytes of a file, of all its data sets and of what one node gives
 RATIO = 1100  # bytes of a data set to bytes in the file
 SMALL = 1 << 16  # bytes below which the ratio does not matter
-DEPTH, NODES, EDGES, TEXT = 16, 10_000, 100_000, 1 << 24
+INFLATED = 1 << 16  # bytes of a compressed chunk above which it is inflated by hand first
+DEPTH, NODES, EDGES = 16, 10_000, 100_000
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 
 
@@ -48,7 +52,15 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
         GraphError: no such file, or one that is broken, unsafe or means nothing.
         UnsupportedError: a node type that is not known.
     """
-    data = read_bytes(path, LIMIT, error=GraphError)
+    return read_nir_bytes(read_bytes(path, LIMIT, error=GraphError), str(path))
+
+
+def read_nir_bytes(data: bytes, path: str) -> nir.NIRGraph:
+    """The graph that the bytes of a `.nir` file hold; `path` is where they are from.
+
+    Raises:
+        GraphError, UnsupportedError: as `read_nir`.
+    """
     try:
         graph = _graph(data)
     except UnsupportedError as error:
@@ -62,26 +74,30 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
 
 
 def _graph(data: bytes) -> nir.NIRGraph:
-    check_heaps(data)
+    scan = _Scan(data)
     with h5py.File(io.BytesIO(data), "r") as file:
-        content = _Scan().read(file)
+        content = scan.read(file)
     if not isinstance(content.get("node"), dict):
         raise GraphError("has no group `node`; a NIR file keeps its graph there")
     graph = _node(content["node"], "node")
     if not isinstance(graph, nir.NIRGraph):
         raise GraphError(f"node: a {type(graph).__name__}; a NIR file holds a NIRGraph")
-    for step in plan(graph).steps:
+    steps = plan(graph)
+    for step in steps.steps:
         if 8 * int(np.prod(step.shape, dtype=object)) > LIMIT:
             raise GraphError(f"{step.name}: gives {step.shape}, more than {LIMIT:,} bytes at each step")
+    said = read_metadata(graph)
+    if said is not None:
+        check_run(steps, said.timesteps)
     fill_types(graph)
-    read_metadata(graph)
     return graph
 
 
 class _Scan:
     """Reads an HDF5 file into dicts, and looks at every object before it does."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: bytes) -> None:
+        self.data, self.heap = memoryview(data), Heap(data)
         self.seen: set[int] = set()  # addresses in the file
         self.total = 0
 
@@ -117,9 +133,9 @@ class _Scan:
         if item.external is not None or item.is_virtual:
             raise GraphError(f"{where}: stored outside this file")
         used = item.id.get_create_plist()
-        filters = {used.get_filter(i)[0] for i in range(used.get_nfilters())}
-        if not filters <= FILTERS:
-            raise GraphError(f"{where}: HDF5 filters {sorted(filters - FILTERS)}; only gzip and shuffle are read")
+        filters = [used.get_filter(i)[0] for i in range(used.get_nfilters())]
+        if not set(filters) <= FILTERS or len(set(filters)) < len(filters):
+            raise GraphError(f"{where}: HDF5 filters {filters}; only gzip and shuffle are read, each once")
         text = h5py.check_string_dtype(item.dtype)
         if text is None and (item.dtype.kind not in "fiu" or item.dtype.itemsize > 8):
             raise GraphError(f"{where}: values of type {item.dtype}; numbers of at most 8 bytes and strings are read")
@@ -132,23 +148,38 @@ class _Scan:
         if item.chunks and int(np.prod(item.chunks, dtype=object)) * item.dtype.itemsize > max(SMALL, size):
             raise GraphError(f"{where}: {item.shape} in pieces of {item.chunks}, which are larger than the whole")
         self._count(size, where)
+        self._chunks(item, where)
         if text is not None and text.length is None:
             return self._strings(item, where)
         values = item[()]
         return _decoded(values) if text is not None else _finite(values, where)
 
     def _strings(self, item: h5py.Dataset, where: str) -> Any:
-        """One by one: many elements may share one long string of the file's heap."""
+        """Strings of variable length."""
         if item.size > 2 * EDGES:
             raise GraphError(f"{where}: {item.size:,} strings; at most {2 * EDGES:,} are read")
-        values = np.empty(item.shape, object)
-        length = 0
-        for index in np.ndindex(item.shape):
-            values[index] = _decoded(item[index])
-            length += len(values[index])
-            if length > TEXT:
-                raise GraphError(f"{where}: more than {TEXT:,} characters")
-        return values[()] if item.shape else values.item()
+        place = item.id.get_offset()
+        if place is None:
+            raise GraphError(f"{where}: strings in pieces, or none; they are read where they lie in one")
+        try:
+            values = self.heap.strings(place, item.size)
+        except GraphError as error:
+            raise GraphError(f"{where}: {error}") from None
+        return np.array(values, object).reshape(item.shape) if item.shape else values[0]
+
+    def _chunks(self, item: h5py.Dataset, where: str) -> None:
+        """Inflates what is compressed beyond `INFLATED` bytes, to no more than the chunk's size."""
+        if item.compression is None or not item.chunks:
+            return
+        most = int(np.prod(item.chunks)) * item.dtype.itemsize
+        chunks: list[Any] = []
+        item.id.chunk_iter(chunks.append)
+        for chunk in chunks:
+            if chunk.size > INFLATED:
+                stream = zlib.decompressobj()
+                stored = self.data[chunk.byte_offset : chunk.byte_offset + chunk.size]
+                if len(stream.decompress(stored, most + 1)) > most:
+                    raise GraphError(f"{where}: a piece of {chunk.size:,} bytes inflates to more than {most:,}")
 
     def _count(self, size: int, where: str) -> None:
         self.total += size

@@ -12,6 +12,7 @@ import nir
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..graph.bounds import check_run
 from ..graph.plan import Plan, Step
 from ..graph.plan import plan as plan_of
 from ..graph.timing import resolve_dt
@@ -87,6 +88,7 @@ def _run(
     graph: nir.NIRGraph, x: Array, timesteps: int, dt: float | None, dtype: DTypeLike, keep_membranes: bool
 ) -> Trace:
     plan, dt = plan_of(graph), resolve_dt(graph, dt)
+    check_run(plan, timesteps)
     frames = _frames(plan, np.asarray(x, dtype), timesteps)
     cells = {step.name: CELLS[type(step.node)](step.node, dt, np.dtype(dtype).type) for step in plan.steps}
     states: dict[str, Any] = dict.fromkeys(cells)
