@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import nn
 
 from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import write_bytes, write_json
+from idsnn_deploy.versions import versions
 
 from .checkpoint import (
     BEST,
@@ -46,6 +45,7 @@ from .networks.stepped import own_module
 from .networks.table import NETWORKS, architecture, build_student, build_teacher, network_name
 from .neuron import LIF
 
+PACKAGES = ("python", "idsnn", "torch", "snntorch", "lightning-fabric", "numpy")
 METRICS, CURVES, EVENTS = "metrics.csv", "curves.png", "tensorboard"
 COLUMNS = (
     *("phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy"),
@@ -98,7 +98,7 @@ class Trainer:
             self.data = load_data(config)
         for note in (*self.data.train.notes, *self.data.test.notes):
             display.say(note)
-        self.resolved: dict[str, Any] = {**settings(config), **self.data.facts(), "versions": versions()}
+        self.resolved: dict[str, Any] = {**settings(config), **self.data.facts(), "versions": versions(*PACKAGES)}
         self.given: nn.Module | None = None
         if config.teacher is not None and config.needs_teacher and not resume:
             self.given, settled = load_teacher(config.teacher, self.resolved)
@@ -249,14 +249,8 @@ class Trainer:
             "seconds": self.state.seconds,
             "device": device_name(self.fabric.device),
             "processes": self.fabric.world_size,
-            "versions": versions(),
+            "versions": versions(*PACKAGES),
         }
-
-
-def versions() -> dict[str, str]:
-    """What this was trained with."""
-    packages = {name: version(name) for name in ("idsnn", "torch", "snntorch", "lightning-fabric", "numpy")}
-    return {"python": platform.python_version(), **packages}
 
 
 def _best(rows: list[dict[str, Any]], key: str) -> dict[str, Any] | None:

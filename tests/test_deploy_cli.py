@@ -19,12 +19,11 @@ from tiny_bundle import FRAMES, STATIC, resigned
 
 import idsnn_deploy
 from idsnn_deploy import Session, bench, check
-from idsnn_deploy.cli import OPTIMIZATIONS, VARIANTS, main
+from idsnn_deploy.cli import OPTIMIZATIONS, main
 from idsnn_deploy.errors import BundleError, IdsnnError
 from idsnn_deploy.golden import read_golden
 from idsnn_deploy.manifest import read_bundle
 from idsnn_deploy.onnx_file import OPTIMIZATIONS as LEVELS
-from idsnn_deploy.session import VARIANTS as FILES
 from idsnn_deploy.text_table import format_table
 
 
@@ -58,7 +57,6 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 def test_the_flags_say_what_the_modules_hold() -> None:
     assert tuple(LEVELS) == OPTIMIZATIONS
-    assert tuple(FILES) == VARIANTS
 
 
 # run -----------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,8 @@ def nasty(tmp_path: Path) -> Path:
     """A bundle whose every text is nasty, in a folder that is too."""
     folder = Path(shutil.copytree(STATIC, tmp_path / "b\x1b[2J\x9b"))
     name = NASTY.replace("\ud800", "")
-    layers = [dict(layer) for layer in tiny.manifest(True).layers]
-    for layer in layers:
-        layer["kind"] += name
+    conv, lif, fc = tiny.manifest(True).layers
+    layers = (replace(conv, sources=(name,)), replace(lif, kind=name), replace(fc, sources=("lif", name)))
     return resigned(
         folder, labels=[name, name + "2", "c"], dataset=name, layers=layers, versions={name: name},
         parity={name: {name: 1}},

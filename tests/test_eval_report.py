@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from eval_bundles import conv, fc, lif, tape_bundle, tape_images
 
-from idsnn_deploy.anytime import exit_steps, running_mean
+from idsnn_deploy.anytime import exit_steps, running_mean, separation, softmax
 from idsnn_deploy.errors import BundleError, DataError
 from idsnn_evaluation import Report, evaluate
-from idsnn_evaluation.answers.early_exit import early_exit, exits, validation_part
+from idsnn_evaluation.answers.early_exit import at_margin, early_exit, validation_part
 from idsnn_evaluation.answers.scores import Scores
 from idsnn_evaluation.counts import ADDED, RATIOS
 
@@ -221,7 +221,7 @@ def test_early_exit_is_chosen_on_one_part_and_judged_on_the_other() -> None:
     assert found is not None
     part = validation_part(NET.labels)
     assert part.sum() == found["validation"]["samples"] == N // 2
-    steps = exit_steps(NET.logits[:, ~part].astype(np.float32), found["margin"])
+    steps = exit_steps(separation(running_mean(NET.logits[:, ~part].astype(np.float32))), found["margin"])
     means = running_mean(NET.logits[:, ~part].astype(np.float32))
     right = means.argmax(axis=2)[steps - 1, np.arange(len(steps))] == NET.labels[~part]
     assert found["rest"]["average_steps"] == pytest.approx(steps.mean())
@@ -244,9 +244,16 @@ def test_half_a_point_of_accuracy_may_be_lost_and_no_more(wrong: int, steps: flo
 
 
 def test_the_evaluator_exits_where_the_device_does() -> None:
-    scores = Scores.of(NET.labels, NET.logits.astype(np.float32))
+    """A device stops at the first step whose mean so far stands out, and knows no later one."""
+    logits = NET.logits.astype(np.float32)
+    scores = Scores.of(NET.labels, logits)
     for margin in (0.0, 0.3, 0.6, 1.0):
-        assert (exits(scores.margins, margin) == exit_steps(NET.logits.astype(np.float32), margin)).all()
+        steps = []
+        for sample in np.moveaxis(logits, 1, 0):
+            each = enumerate(np.cumsum(sample, axis=0), 1)
+            found = (t for t, total in each if np.diff(np.sort(softmax(total / t))[-2:])[0] >= margin)
+            steps.append(next(found, len(logits)))
+        assert at_margin(scores, margin)["average_steps"] == np.mean(steps)
 
 
 def test_one_sample_has_no_early_exit() -> None:

@@ -17,10 +17,11 @@ import idsnn_export.bundle as bundle_module
 from idsnn_deploy import Session
 from idsnn_deploy.cli import main as deploy
 from idsnn_deploy.errors import ParityError
+from idsnn_deploy.golden import write_golden
 from idsnn_deploy.manifest import read_bundle
 from idsnn_export import interpret, to_onnx, write_nir
 from idsnn_export.cli import main as export
-from idsnn_export.gates.margins import farthest, margins, write_golden
+from idsnn_export.gates.margins import farthest, golden_of, margins
 from idsnn_export.quantize import accuracy_gate
 from idsnn_export.reference.interpreter import Trace
 from idsnn_export.source import gate_samples
@@ -37,7 +38,7 @@ def test_golden_vectors_are_of_the_samples_farthest_from_their_thresholds(tmp_pa
     outputs = np.arange(42.0).reshape(1, 21, 2)
     found = Trace(outputs, {"lif": membranes > 1}, {"lif": membranes}, {"lif": np.ones(1)})
     chosen = farthest(np.arange(21.0).reshape(21, 1), found)
-    write_golden(tmp_path / "golden.npz", *chosen)
+    write_golden(tmp_path / "golden.npz", golden_of(*chosen))
     with np.load(tmp_path / "golden.npz") as golden:
         assert golden["images"].ravel().tolist() == [0, 1, 2, 3, 17, 18, 19, 20]
         assert golden["spikes"].ravel().tolist() == [0, 0, 0, 0, 1, 1, 1, 1]

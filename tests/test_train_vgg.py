@@ -166,7 +166,7 @@ def test_its_bundle_passes_both_gates_and_predicts_what_torch_predicts(
     assert export([str(run), "--out", str(tmp_path / "bundle")]) == 0
     manifest = read_bundle(tmp_path / "bundle").manifest
     assert manifest.teacher["name"] == "VGG-16"
-    assert len([layer for layer in manifest.layers if "theta" in layer]) == 8
+    assert len(manifest.neurons) == 8
     trained, test = idsnn.load_run(run), load_split("folder", "test", photographs)
     mean, std = (torch.tensor(trained.config[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():

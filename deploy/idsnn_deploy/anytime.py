@@ -9,11 +9,11 @@ would have held.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from .arrays import Array
 
 
 class Decision(NamedTuple):
@@ -48,8 +48,13 @@ def running_mean(step_logits: Array) -> Array:
     return np.asarray(np.cumsum(step_logits, axis=0, dtype=np.float32) / steps)
 
 
-def exit_steps(step_logits: Array, margin: float) -> Array:
-    """The step, 1..T, at which each sample stops; int64 `(N,)` from `(T, N, K)`."""
-    reached = separation(running_mean(step_logits)) >= margin
+def stands_out(separations: Array, margin: float) -> Array:
+    """Whether p1 - p2 has reached the margin: the rule, for one step of one sample and for all of all."""
+    return np.asarray(separations >= margin)
+
+
+def exit_steps(separations: Array, margin: float) -> Array:
+    """The step, 1..T, at which each sample stops; int64 `(N,)` from p1 - p2 after each step `(T, N)`."""
+    reached = stands_out(separations, margin)
     reached[-1] = True
     return np.asarray(reached.argmax(axis=0) + 1)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import EXIT_OK, IdsnnError, UsageError
-from .manifest import Bundle, read_bundle
+from .manifest import VARIANTS, Bundle, read_bundle
 from .progress import track
 from .text_table import format_table
 
@@ -69,7 +69,7 @@ def measure(folder: str | os.PathLike[str], settings: Settings) -> dict[str, Any
     )
     loaded = time.perf_counter() - start
     golden = read_golden(session.bundle).images
-    axis = 1 if session.manifest.encoding == "frames" else 0
+    axis = session.manifest.sample_axis
     images = golden.take(np.arange(settings.batch) % golden.shape[axis], axis)
     for _ in range(settings.warmup):
         session(images)
@@ -145,11 +145,10 @@ def bench_command(
     say: Callable[[Any], None],
 ) -> int:
     """Runs the command: every variant that the bundle has, at every level asked for."""
-    files = {"fp32": "model.onnx", "int8": "model.int8.onnx", "step": "model.step.onnx"}
     if settings.batch < 1 or settings.seconds <= 0 or settings.warmup < 0:
         raise UsageError("--batch takes at least 1, --seconds more than 0, --warmup at least 0")
     bundle = read_bundle(folder)
-    chosen = variants or [variant for variant, file in files.items() if bundle.has(file)]
+    chosen = variants or [variant for variant, file in VARIANTS.items() if bundle.has(file)]
     base = asdict(settings)
     rows = [Settings(**{**base, "variant": v, "optimization": o}) for v in chosen for o in optimizations]
     found = bench(bundle, rows)

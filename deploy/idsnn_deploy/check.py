@@ -7,26 +7,26 @@ int8       the class that 8 bits gave on the exporting machine, for 3 of 4 golde
 
 from __future__ import annotations
 
-import importlib
 import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .errors import EXIT_FAILED, EXIT_OK
 from .execution import Stepper, Unrolled
 from .golden import Golden, read_golden
 from .inputs import batches
-from .manifest import Bundle, read_bundle
-from .onnx_file import Array, Options
+from .manifest import MODEL_FILES, Bundle, Holds, ModelFile, read_bundle
+from .onnx_file import Options
 from .text_table import format_table
+from .versions import versions
 
 LOGIT_TOLERANCE = 1e-4
 INT8_AGREEMENT = 0.75
+PACKAGES = ("idsnn", "python", "numpy", "onnxruntime", "PIL")
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,21 @@ def check_bundle(bundle: Bundle, options: Options = Options()) -> list[Replay]: 
     """
     bundle.verify()
     golden = read_golden(bundle)
-    return [replay(bundle, file, golden, options) for file, replay in _REPLAYS.items() if bundle.has(file)]
+    there = [file for file in MODEL_FILES if bundle.has(file.name)]
+    return [_REPLAYS[file.holds](bundle, file, golden, options) for file in there]
 
 
-def _replay_model(bundle: Bundle, file: str, golden: Golden, options: Options) -> Replay:
-    return _compare(bundle, file, *_answers(bundle, Unrolled(bundle, file, options), golden), golden)
+def _replay_model(bundle: Bundle, file: ModelFile, golden: Golden, options: Options) -> Replay:
+    return _compare(bundle, file, *_answers(bundle, Unrolled(bundle, file.name, options), golden), golden)
 
 
-def _replay_step(bundle: Bundle, file: str, golden: Golden, options: Options) -> Replay:
+def _replay_step(bundle: Bundle, file: ModelFile, golden: Golden, options: Options) -> Replay:
     return _compare(bundle, file, *_answers(bundle, Stepper(bundle, options), golden), golden)
 
 
-def _replay_probe(bundle: Bundle, file: str, golden: Golden, options: Options) -> Replay:
+def _replay_probe(bundle: Bundle, file: ModelFile, golden: Golden, options: Options) -> Replay:
     names = [f"spikes.{layer.name}" for layer in bundle.manifest.neurons]
-    probe = Unrolled(bundle, file, options, dict.fromkeys(names, (None, bundle.manifest.timesteps)))
+    probe = Unrolled(bundle, file.name, options, dict.fromkeys(names, (None, bundle.manifest.timesteps)))
     counted = []
     for x in batches(golden.images, bundle.manifest, probe.fixed or len(golden.logits)):
         found = probe.run(x, names) if names else []
@@ -78,13 +79,11 @@ def _replay_probe(bundle: Bundle, file: str, golden: Golden, options: Options) -
     return _compare(bundle, file, *_answers(bundle, probe, golden), golden, spikes)
 
 
-# Each file that can answer the golden vectors, and how it is asked.
-_REPLAYS: dict[str, Callable[[Bundle, str, Golden, Options], Replay]] = {
-    "model.onnx": _replay_model,
-    "model.step.onnx": _replay_step,
-    "model.probe.onnx": _replay_probe,
-    "model.int8.onnx": _replay_model,
-    "model.int8.probe.onnx": _replay_probe,
+# How a file is asked for the golden vectors, by what it holds.
+_REPLAYS: dict[Holds, Callable[[Bundle, ModelFile, Golden, Options], Replay]] = {
+    "model": _replay_model,
+    "step": _replay_step,
+    "probe": _replay_probe,
 }
 
 
@@ -97,26 +96,19 @@ def _answers(bundle: Bundle, network: Unrolled | Stepper, golden: Golden) -> tup
 
 
 def _compare(
-    bundle: Bundle, file: str, logits: Array, steps: Array, golden: Golden, spikes: bool | None = None
+    bundle: Bundle, file: ModelFile, logits: Array, steps: Array, golden: Golden, spikes: bool | None = None
 ) -> Replay:
     agree = float(np.mean(logits.argmax(axis=1) == _classes(bundle, file, golden)))
     apart = max(float(np.abs(logits - golden.logits).max()), float(np.abs(steps - golden.step_logits).max()))
-    if ".int8." in file:
-        return Replay(file, agree >= INT8_AGREEMENT, agree, apart, spikes)
-    return Replay(file, agree == 1 and apart <= LOGIT_TOLERANCE and spikes is not False, agree, apart, spikes)
+    if file.precision == "int8":
+        return Replay(file.name, agree >= INT8_AGREEMENT, agree, apart, spikes)
+    return Replay(file.name, agree == 1 and apart <= LOGIT_TOLERANCE and spikes is not False, agree, apart, spikes)
 
 
-def _classes(bundle: Bundle, file: str, golden: Golden) -> Array:
+def _classes(bundle: Bundle, file: ModelFile, golden: Golden) -> Array:
     """The classes that a file gave the golden images where the bundle was exported."""
-    recorded = bundle.manifest.parity.get("int8", {}).get("golden_classes") if ".int8." in file else None
+    recorded = bundle.manifest.parity.get("int8", {}).get("golden_classes") if file.precision == "int8" else None
     return golden.logits.argmax(axis=1) if recorded is None else np.asarray(recorded)
-
-
-def versions() -> dict[str, str]:
-    """The versions that decide what this machine answers."""
-    # The modules' own words: onnxruntime is installed under several names (onnxruntime-gpu, ...).
-    modules = {name: importlib.import_module(name).__version__ for name in ("numpy", "onnxruntime", "PIL")}
-    return {"idsnn": metadata.version("idsnn"), "python": platform.python_version(), **modules}
 
 
 def check(folder: str | os.PathLike[str], options: Options, as_json: bool, say: Callable[[Any], None]) -> int:
@@ -124,7 +116,7 @@ def check(folder: str | os.PathLike[str], options: Options, as_json: bool, say: 
     bundle = read_bundle(folder)
     results = check_bundle(bundle, options)
     passed = all(result.passed for result in results)
-    here, there = versions(), bundle.manifest.versions
+    here, there = versions(*PACKAGES), bundle.manifest.versions
     if as_json:
         rows = [vars(result) for result in results]
         say({"bundle": str(folder), "passed": passed, "results": rows, "versions": here, "exported_with": there})

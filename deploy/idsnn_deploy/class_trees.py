@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .errors import DataError
-from .split import Array, balanced_subset
+from .split import balanced_subset
 
 PARTS = ("train", "test")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from .commands import DEBUG_HELP, run_command, say
 from .errors import UsageError
+from .manifest import VARIANTS
 
 PROG = "idsnn-deploy"
 OPTIMIZATIONS = ("all", "extended", "basic", "disable")
-VARIANTS = ("fp32", "int8", "step")
 
 
 def main(argv: list[str] | None = None) -> int:

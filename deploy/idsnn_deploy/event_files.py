@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .commands import require_extra
 from .errors import DataError
 from .files import read_bytes
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Events = np.ndarray[Any, np.dtype[np.void]]
 DTYPE = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])  # tonic's
 MAX_BYTES = 2**30

@@ -17,13 +17,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .arrays import Array
 from .errors import DataError, UsageError
 from .event_files import DTYPE as DTYPE
 from .event_files import READERS as READERS
 from .event_files import Events, checked
 from .event_files import read as read
 
-Array = np.ndarray[Any, np.dtype[Any]]
 By = Literal["time", "count"]
 Values = Literal["counts", "binary"]
 BY, VALUES = ("time", "count"), ("counts", "binary")

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from .arrays import Array
 from .errors import BundleError
-from .manifest import Bundle
-from .onnx_file import Array, Graph, Options, Shape
+from .manifest import Bundle, model_file
+from .onnx_file import Graph, Options, Shape
 
 StepState = dict[str, Array]  # `state.NAME` -> (N, ...)
 
@@ -27,11 +28,10 @@ class Unrolled:
     def __init__(self, bundle: Bundle, name: str, options: Options, also: Mapping[str, Shape] | None = None) -> None:
         manifest = bundle.manifest
         steps, classes = manifest.timesteps, len(manifest.labels)
-        self.axis = 1 if manifest.encoding == "frames" else 0
-        self.input = "input" if self.axis else "image"
+        self.axis, self.input = manifest.sample_axis, manifest.input_name
         self.graph = Graph(bundle, name, options)
         self.graph.expect(
-            {self.input: (*(steps,) * self.axis, None, *manifest.input_shape)},
+            {self.input: manifest.batch_shape(None)},
             {"logits": (None, classes), "step_logits": (steps, None, classes), **(also or {})},
             more=True,
         )
@@ -55,8 +55,8 @@ class Stepper:
         self.manifest = bundle.manifest
         # What one step takes: a frame alone, and where frames come in time, one that the graph does not normalize.
         self.one_step = self.manifest if self.static else replace(self.manifest, encoding="static", mean=None, std=None)
-        self.input = "image" if self.static else "input"
-        self.graph = Graph(bundle, "model.step.onnx", options)
+        self.input = self.manifest.input_name
+        self.graph = Graph(bundle, model_file("step"), options)
         self.states = {name: shape for name, shape in self.graph.inputs.items() if name.startswith("state.")}
         if any(size is None for shape in self.states.values() for size in shape[1:]):
             raise BundleError(f"{self.graph.where}: a state has no fixed shape; export the bundle again")
@@ -69,7 +69,7 @@ class Stepper:
     @property
     def static(self) -> bool:
         """Whether every step sees the same image."""
-        return self.manifest.encoding == "static"
+        return self.manifest.sample_axis == 0
 
     def start(self, count: int) -> StepState:
         """The state before the first step, zeros, for `count` samples."""

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zipfile
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .errors import BundleError
-from .manifest import Bundle
+from .files import replacing
+from .manifest import GOLDEN, Bundle
 
-Array = np.ndarray[Any, np.dtype[Any]]
-GOLDEN = "golden.npz"
 MAX_SAMPLES, MAX_BYTES = 1024, 2**30
+TYPES: dict[str, type] = {"images": np.float32, "logits": np.float32, "step_logits": np.float32, "spikes": np.int64}
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -57,14 +59,13 @@ def read_golden(bundle: Bundle) -> Golden:
             count = _header(archive, "logits")[0][0]
             if not 1 <= count <= MAX_SAMPLES:
                 raise ValueError(f"{count} samples")
-            leading = (steps, count) if manifest.encoding == "frames" else (count,)
-            shapes: dict[str, tuple[tuple[int, ...], type]] = {
-                "images": ((*leading, *manifest.input_shape), np.float32),
-                "logits": ((count, classes), np.float32),
-                "step_logits": ((steps, count, classes), np.float32),
-                "spikes": ((count, len(manifest.neurons)), np.int64),
+            shapes: dict[str, tuple[int, ...]] = {
+                "images": manifest.batch_shape(count),
+                "logits": (count, classes),
+                "step_logits": (steps, count, classes),
+                "spikes": (count, len(manifest.neurons)),
             }
-            golden = Golden(**{name: _array(archive, name, *expected) for name, expected in shapes.items()})
+            golden = Golden(**{name: _array(archive, name, shape, TYPES[name]) for name, shape in shapes.items()})
         if not all(np.isfinite(a).all() for a in (golden.images, golden.logits, golden.step_logits)):
             raise ValueError("values that are not finite")
         if manifest.mean is not None and not (golden.images.min() >= 0 and golden.images.max() <= 1):
@@ -75,6 +76,13 @@ def read_golden(bundle: Bundle) -> Golden:
         raise BundleError(
             f"{where}: not the golden vectors of this network ({reason}); export the bundle again"
         ) from cause
+
+
+def write_golden(path: str | os.PathLike[str], golden: Golden) -> None:
+    """Writes what `read_golden` reads."""
+    with replacing(path) as beside, open(beside, "wb") as stream:
+        arrays: dict[str, Any] = {name: values.astype(TYPES[name]) for name, values in vars(golden).items()}
+        np.savez(stream, **arrays)
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

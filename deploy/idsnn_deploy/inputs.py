@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .arrays import Array
 from .errors import UsageError
 from .images import ImageSource, load_image
 from .manifest import Manifest
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Images = Array | ImageSource | Sequence[Any]
 
 
@@ -37,8 +37,8 @@ def batches(images: Images, manifest: Manifest, size: int) -> Iterator[Array]:
         UsageError: image files for a network that takes no images.
         ValueError, TypeError: an array of another shape, range or type.
     """
-    if manifest.encoding == "frames":
-        yield from _chunks(_clip(images, manifest), size, axis=1)
+    if manifest.sample_axis:
+        yield from _chunks(_clip(images, manifest), size, manifest.sample_axis)
     elif isinstance(images, (list, tuple)):
         if not images:
             raise ValueError("no images were given")

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 from .errors import BundleError
 from .files import canonical_json, read_bytes, sha256, write_json
@@ -32,18 +32,51 @@ from .json_types import (
 )
 from .layer_table import LayerTable, Neurons, Synapses
 
+_Size = TypeVar("_Size", int, None)  # None: any
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 64 * 2**20, 2 * 2**30
 _MOST_HELD = 32  # open files of a bundle, four times as many as an export writes
-ALWAYS = ("model.nir", "model.onnx", "golden.npz")
-# The export flag that makes a file which is not always there.
-FLAGS = {
-    "model.step.onnx": "--graphs step",
-    "model.probe.onnx": "--graphs probe",
-    "model.int8.onnx": "--int8",
-    "model.int8.probe.onnx": "--int8",
+Holds = Literal["model", "step", "probe"]
+Precision = Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An ONNX file of a bundle.
+
+    Attributes:
+        name: the file's.
+        holds: "model": T steps in one call; "step": one, its state handed in and out; "probe": the model, and counts.
+        precision: of the layers that read spikes.
+        flag: what `idsnn-export` makes it with; None: every bundle has it.
+    """
+
+    name: str
+    holds: Holds
+    precision: Precision
+    flag: str | None = None
+
+
+MODEL_FILES = (
+    ModelFile("model.onnx", "model", "fp32"),
+    ModelFile("model.step.onnx", "step", "fp32", "--graphs step"),
+    ModelFile("model.probe.onnx", "probe", "fp32", "--graphs probe"),
+    ModelFile("model.int8.onnx", "model", "int8", "--int8"),
+    ModelFile("model.int8.probe.onnx", "probe", "int8", "--int8"),
+)
+NIR, GOLDEN = "model.nir", "golden.npz"
+ALWAYS = (NIR, *(file.name for file in MODEL_FILES if file.flag is None), GOLDEN)
+# What a session runs, and from which file: the model in each of its precisions, then the one step.
+VARIANTS: dict[str, str] = {
+    **{file.precision: file.name for file in MODEL_FILES if file.holds == "model"},
+    **{file.holds: file.name for file in MODEL_FILES if file.holds == "step"},
 }
+
+
+def model_file(holds: Holds, precision: Precision = "fp32") -> str:
+    """The name of the file that holds it."""
+    return next(file.name for file in MODEL_FILES if (file.holds, file.precision) == (holds, precision))
 
 
 FileName = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9._-]*", "that names a file, without slashes")]
@@ -89,6 +122,20 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     digest: str = ""
+
+    @property
+    def sample_axis(self) -> int:
+        """Where samples lie in the network's input: 0 in `(N, ...)`, 1 in frames `(T, N, ...)`."""
+        return 1 if self.encoding == "frames" else 0
+
+    @property
+    def input_name(self) -> str:
+        """What the ONNX files call the input."""
+        return "input" if self.sample_axis else "image"
+
+    def batch_shape(self, count: _Size) -> tuple[int | _Size, ...]:
+        """The input's shape for `count` samples."""
+        return (*(self.timesteps,) * self.sample_axis, count, *self.input_shape)
 
     @property
     def synapses(self) -> list[Synapses]:
@@ -187,8 +234,10 @@ class Bundle:
             BundleError: not listed (naming the export flag that makes it), missing, or of another size or hash.
         """
         if not self.has(name):
-            flag = f"; make it with: idsnn-export {FLAGS[name]}" if name in FLAGS else ""
-            raise BundleError(f"{self.folder}: the bundle has no {name}{flag}")
+            flags = [
+                f"; make it with: idsnn-export {file.flag}" for file in MODEL_FILES if file.name == name and file.flag
+            ]
+            raise BundleError(f"{self.folder}: the bundle has no {name}{''.join(flags)}")
         listed = self.manifest.files[name]
         data = None if self.held is None else self.held.read(name, MAX_FILE_BYTES)
         if data is None:

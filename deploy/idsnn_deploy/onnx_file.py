@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .errors import BundleError, IdsnnError, UsageError
 from .manifest import Bundle
 from .onnx_allowed import check_model
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int | None, ...]  # None: any size
 Provider = str | tuple[str, Mapping[str, Any]]
 # Graph optimization levels of onnxruntime, most first, and its names for them.

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .class_trees import Division, class_files
 from .event_files import READERS, Events, read
 from .events import Binning, to_frames
 from .progress import track
-from .split import Array, Split
+from .split import Split
 
 SENSORS = {"nmnist": (34, 34)}  # height, width
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .anytime import Array, softmax
+from .anytime import softmax
+from .arrays import Array
 from .errors import EXIT_OK, UsageError
 from .progress import track
 from .session import Session
@@ -62,7 +63,7 @@ def run(
     say: Callable[[Any], None],
 ) -> int:
     """Runs the command: every image is classified before anything is printed."""
-    if session.manifest.encoding == "frames":
+    if session.manifest.sample_axis:
         raise UsageError(f"{session.bundle.folder}: its input varies in time, image files do not; use Session.step")
     answers = [answer(session, image, steps, margin) for image in track(images, "classifying")]
     if as_json:

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .anytime import Decision, separation
+from .anytime import Decision, separation, stands_out
+from .arrays import Array
 from .errors import UsageError
 from .execution import Stepper, StepState, Unrolled
 from .inputs import Images, batches
-from .manifest import Bundle, Manifest, read_bundle
-from .onnx_file import Array, Options, Provider
-
-VARIANTS = {"fp32": "model.onnx", "int8": "model.int8.onnx", "step": "model.step.onnx"}
+from .manifest import VARIANTS, Bundle, Manifest, read_bundle
+from .onnx_file import Options, Provider
 
 
 class Session:
@@ -99,8 +98,7 @@ class Session:
 
     def prepare(self, images: Images) -> Array:
         """Returns what the network is fed for these images: float32 `(N, C, H, W)` in 0..1, resized as in training."""
-        axis = 1 if self.manifest.encoding == "frames" else 0
-        return np.concatenate(list(batches(images, self.manifest, self._batch)), axis=axis)
+        return np.concatenate(list(batches(images, self.manifest, self._batch)), axis=self.manifest.sample_axis)
 
     def step_logits(self, images: Images) -> Array:
         """Returns each step's own logits, float32 `(T, N, K)`; arguments as for a call."""
@@ -127,7 +125,7 @@ class Session:
         for t in range(self.timesteps):
             logits, state = stepper(stepper.frame(x, t), state)
             total += logits[0]
-            if separation(total / np.float32(t + 1)) >= margin:
+            if stands_out(separation(total / np.float32(t + 1)), margin):
                 break
         mean = total / np.float32(t + 1)
         return Decision(int(mean.argmax()), t + 1, mean)

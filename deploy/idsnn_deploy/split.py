@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .events import Binning, Values
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.layer_table import Synapses
 from idsnn_deploy.manifest import Bundle
+from idsnn_deploy.versions import versions
 
 from .answers.early_exit import early_exit
 from .answers.scores import Scores, accuracy
@@ -24,7 +24,6 @@ from .counts import Counts, Totals, per_sample, total
 from .document import Baselines, Layer, NeuronLayer, Provenance, Spread, Subject, Teacher
 from .report import Example, Report
 
-Array = np.ndarray[Any, np.dtype[Any]]
 ESTIMATOR = "idsnn_evaluation"
 
 
@@ -49,7 +48,7 @@ def assemble(
         platforms: the user's hardware.
     """
     manifest, samples, steps = bundle.manifest, len(scores), bundle.manifest.timesteps
-    last, same = head(manifest.layers), still(manifest.layers, manifest.encoding == "static")
+    last, same = head(manifest.layers), still(manifest.layers, manifest.sample_axis == 0)
     counts = [layer_counts(tally, samples, steps, same, last) for tally in tallies]
     split = total(counts)
     spiking = sum(map(_spiking_macs, tallies))
@@ -130,9 +129,9 @@ def _provenance(bundle: Bundle, subject: Subject, samples: int) -> Provenance:
         "classes": manifest.labels,
         "readout": "mean of the logits over steps",
         "estimator": ESTIMATOR,
-        "version": version("idsnn"),
+        "version": versions("idsnn")["idsnn"],
         "bundle": bundle.folder.resolve().name,
         "bundle_digest": manifest.digest,
-        "versions": {name: version(name) for name in ("numpy", "onnxruntime")} | {"python": platform.python_version()},
+        "versions": versions("numpy", "onnxruntime", "python"),
         "exported_with": manifest.versions,
     }

@@ -9,8 +9,7 @@ from typing import Literal
 from idsnn_deploy.commands import DEBUG_HELP
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
-
-from .document import Precision
+from idsnn_deploy.manifest import Precision
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.class_trees import class_files
 from idsnn_deploy.datasets import IMAGE_SUFFIXES, Split, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.manifest import Manifest
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def open_source(
         raise UsageError(f"--limit {limit}: give at least 1 image")
     if chosen == "npz":
         return _from_arrays(data, split, limit, manifest)
-    if manifest.encoding == "frames":
+    if manifest.sample_axis:
         raise UsageError(f"--dataset {chosen}: the bundle takes input that varies in time; pass --dataset npz")
     if chosen == "folder" and data is not None:
         found = class_files(data, split, IMAGE_SUFFIXES, limit=limit)
@@ -83,7 +82,7 @@ def _from_arrays(
 ) -> LabelledSplit:
     if path is None:
         raise UsageError("--dataset npz needs --data FILE.npz with `images` or `input`, and `labels`")
-    frames = manifest.encoding == "frames"
+    frames = manifest.sample_axis
     key = "input" if frames else "images"
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal, TypedDict
 
 from idsnn_deploy.json_types import Count, Fraction, Positive, Rule
+from idsnn_deploy.manifest import Precision
 
 from .counts import Counts, Number, Totals
 
-Precision = Literal["fp32", "int8"]
 Network = Literal["spiking network", "spiking network with neurons", "same network as an ANN", "teacher"]
 Standing = Literal["below", "within", "above", "unknown"]  # of a value, against a published range
 Interval = Annotated[list[float], Rule(lambda value: len(value) == 2, "[least, most]", {"minItems": 2, "maxItems": 2})]

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
 from idsnn_deploy.anytime import running_mean, softmax
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import DataError
 from idsnn_deploy.inputs import batches
-from idsnn_deploy.manifest import Bundle, Manifest, read_bundle
+from idsnn_deploy.manifest import Bundle, Manifest, Precision, read_bundle
 from idsnn_deploy.onnx_file import Options
 
 from .answers.scores import Scores
 from .assemble import assemble
 from .cost.platforms import Platform
-from .counting.probe import VARIANTS, Probe
+from .counting.probe import Probe
 from .counting.tally import Arrays, NeuronTally, SynapseTally, Tally
-from .document import Precision
 from .report import Example, Report
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Labelled(Protocol):
@@ -70,8 +68,8 @@ def evaluate(
         DataError: no images, or labels that do not fit the images or the bundle's classes.
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-    if variant not in VARIANTS:
-        raise ValueError(f"variant {variant!r}; known are {', '.join(VARIANTS)}")
+    if variant not in get_args(Precision):
+        raise ValueError(f"variant {variant!r}; known are {', '.join(get_args(Precision))}")
     manifest = opened.manifest
     truth = _checked(labels, _length(images, manifest), manifest)
     probe = Probe(opened, variant, Options(threads=threads))
@@ -97,7 +95,7 @@ def evaluate(
 
 
 def _length(images: Labelled, manifest: Manifest) -> int:
-    return int(images.shape[1]) if manifest.encoding == "frames" and isinstance(images, np.ndarray) else len(images)
+    return int(images.shape[1]) if manifest.sample_axis and isinstance(images, np.ndarray) else len(images)
 
 
 def _checked(labels: Sequence[int] | Array, count: int, manifest: Manifest) -> Array:
@@ -119,7 +117,7 @@ def _batches(
 ) -> Iterable[tuple[int, Array]]:
     for start in progress(range(0, count, size)):
         part: Any = slice(start, start + size)
-        chunk = images[:, part] if manifest.encoding == "frames" else images[part]  # type: ignore[index]
+        chunk = images[:, part] if manifest.sample_axis else images[part]  # type: ignore[index]
         for x in batches(chunk, manifest, size):
             yield start, x
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from idsnn_deploy.commands import say
 from idsnn_deploy.errors import BundleError, UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder, reserved, write_json
-from idsnn_deploy.manifest import Bundle, read_bundle, write_manifest
+from idsnn_deploy.manifest import Bundle, Precision, model_file, read_bundle, write_manifest
 from idsnn_deploy.printable import each_text
 
 from .config import EvaluateConfig
 from .cost.measure import measure
 from .cost.platforms import Platform, read_platforms
-from .counting.probe import VARIANTS
 from .data import open_source
-from .document import Comparison, Document, Precision
+from .document import Comparison, Document
 from .evaluator import evaluate
 from .report import Report
 from .show.comparison import comparison, short_names
@@ -78,7 +78,7 @@ def run_compare(config: EvaluateConfig) -> list[Comparison]:
 def _variants(folder: Path, config: EvaluateConfig, platforms: tuple[Platform, ...]) -> Iterator[tuple[str, Document]]:
     """Where a bundle lies and its report, for each network that is asked for."""
     bundle = read_bundle(folder)
-    there: list[Precision] = [variant for variant, file in VARIANTS.items() if bundle.has(file)] or ["fp32"]
+    there: list[Precision] = [each for each in get_args(Precision) if bundle.has(model_file("probe", each))] or ["fp32"]
     for variant in [config.variant] if config.variant else there:
         yield folder.resolve().as_posix(), _evaluated(bundle, variant, config, platforms).to_dict()
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
+from idsnn_deploy.arrays import Array
 
 from .counts import Counts, Totals
 from .document import (
@@ -20,8 +19,6 @@ from .document import (
     Provenance,
     Spreads,
 )
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,20 @@ with an output `step_logits` (T, N, ...); a probe's spike counts are compared to
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nir
 import numpy as np
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
 from idsnn_deploy.errors import BundleError, UsageError
 from idsnn_deploy.files import read_bytes
-from idsnn_deploy.manifest import read_bundle
+from idsnn_deploy.golden import read_golden
+from idsnn_deploy.manifest import MANIFEST, NIR, read_bundle
 
 from .gates.diff import Difference, diff
 from .gates.onnx_run import run as run_onnx
@@ -30,7 +30,6 @@ from .graph.plan import plan
 from .nir_file.reader import read_nir
 from .reference.interpreter import Trace, trace
 
-Array = np.ndarray[Any, np.dtype[Any]]
 SAMPLES, TIMESTEPS = 8, 10  # where neither artefact says
 
 
@@ -74,10 +73,9 @@ def compare(a: Path, b: Path) -> Difference:
 
 def open_artefact(path: Path) -> Artefact:
     """The artefact that a path names."""
-    if (path / "manifest.json").is_file():
+    if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
-        samples = np.load(io.BytesIO(bundle.read("golden.npz")), allow_pickle=False)["images"]
-        return _graph(read_nir(path / "model.nir"), samples)
+        return _graph(read_nir(path / NIR), read_golden(bundle).images)
     if (path / "config.json").is_file():
         return _run(path)
     if path.suffix == ".onnx":
@@ -151,7 +149,7 @@ def _inputs(a: Artefact, b: Artefact, timesteps: int, said: Metadata | None) -> 
     for artefact in (a, b):
         if artefact.samples is not None:
             return artefact.samples
-    frames = said is None or said.encoding == "frames"
+    frames = said is None or said.sample_axis == 1
     draw = np.random.default_rng(0).random(((timesteps,) if frames else ()) + (SAMPLES, *a.shape), dtype=np.float32)
     binary = not any(artefact.metadata and artefact.metadata.mean for artefact in (a, b))
     return (draw < 0.5).astype(np.float32) if binary else draw

@@ -7,7 +7,6 @@ Nothing gets its name before every gate has passed.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,14 +16,17 @@ import nir
 import numpy as np
 import onnx
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import ParityError
 from idsnn_deploy.files import replacing_folder, reserved, write_bytes
+from idsnn_deploy.golden import write_golden
 from idsnn_deploy.layer_table import Layer, Neurons, Synapses
-from idsnn_deploy.manifest import Manifest, listing, write_manifest
+from idsnn_deploy.manifest import GOLDEN, MODEL_FILES, NIR, Manifest, listing, model_file, write_manifest
 from idsnn_deploy.progress import track
+from idsnn_deploy.versions import versions
 
 from .config import ExportConfig
-from .gates.margins import farthest, write_golden
+from .gates.margins import farthest, golden_of
 from .gates.onnx_run import OnnxNetwork
 from .gates.parity import combined, exact_gate, float_gate
 from .graph.equality import differences
@@ -36,10 +38,8 @@ from .nir_file.writer import write_nir
 from .reference.interpreter import Trace, trace
 from .source import Source, gate_samples, open_source
 
-Array = np.ndarray[Any, np.dtype[Any]]
 PACKAGES = ("idsnn", "numpy", "nir", "onnx", "onnxruntime", "torch", "snntorch")
 TRACE_VALUES = 2e7  # membranes held at a time, float64
-FILES = {"onnx": ("model", "model.onnx"), "step": ("step", "model.step.onnx"), "probe": ("probe", "model.probe.onnx")}
 
 
 def export_bundle(config: ExportConfig) -> tuple[Path, Manifest]:
@@ -67,13 +67,13 @@ def default_out(source: Path) -> Path:
 
 def graph_of(source: Path) -> nir.NIRGraph:
     """The graph of a run folder, a bundle or a `.nir` file."""
-    if (source / "model.nir").is_file():
-        source = source / "model.nir"
+    if (source / NIR).is_file():
+        source = source / NIR
     return open_source(ExportConfig(source, timesteps=1)).graph if source.is_dir() else read_nir(source)
 
 
 def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
-    metadata, file = source.metadata, folder / "model.nir"
+    metadata, file = source.metadata, folder / NIR
     write_nir(file, source.graph)
     graph = read_nir(file)
     changed = differences(source.graph, graph)
@@ -105,7 +105,7 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         parity=parity,
         test_accuracy=source.about.get("test_accuracy"),
         teacher=source.about.get("teacher", {}),
-        versions=versions(),
+        versions=versions(*PACKAGES),
     )
     return write_manifest(folder, manifest)
 
@@ -114,9 +114,9 @@ def _models(graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[s
     """The float32 models that were asked for, by file name."""
     timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch)
     return {
-        name: to_onnx(graph, timesteps, kind=kind, **options)  # type: ignore[arg-type]
-        for which, (kind, name) in FILES.items()
-        if config.writes(which)
+        file.name: to_onnx(graph, timesteps, kind=file.holds, **options)
+        for file in MODEL_FILES
+        if file.precision == "fp32" and config.writes(file.holds)
     }
 
 
@@ -124,7 +124,7 @@ def _gates(
     folder: Path, graph: nir.NIRGraph, layers: Sequence[Layer], source: Source, config: ExportConfig
 ) -> dict[str, Any]:
     """Runs both gates over the samples, writes the golden vectors, and returns the figures by gate."""
-    timesteps, axis = source.metadata.timesteps, int(source.frames)
+    timesteps, axis = source.metadata.timesteps, source.metadata.sample_axis
     macs = sum(layer.nominal_macs for layer in layers if isinstance(layer, Synapses))
     images = source.images(gate_samples(macs, timesteps), "test")
     figures: dict[str, list[dict[str, Any]]] = {}
@@ -147,7 +147,7 @@ def _gates(
             figures.setdefault(f"{name}, float32", []).append(float_gate(reference, name, logits, spikes))
         best = farthest(part, reference, best, axis)
     if best is not None:
-        write_golden(folder / "golden.npz", *best)
+        write_golden(folder / GOLDEN, golden_of(*best))
     return {gate: combined(each) for gate, each in figures.items()}
 
 
@@ -162,21 +162,10 @@ def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: Expor
             "torch",
             lambda images: run_model(trained, source.metadata.normalized(images).astype(np.float32), timesteps),
         )
-    if config.writes("onnx"):
+    if config.writes("model"):
         options = source.onnx_options(config.fixed_batch)
         traced = to_onnx(graph, timesteps, kind="trace", **options)
-        yield "onnx", OnnxNetwork((folder / "model.onnx").read_bytes(), traced.SerializeToString())
-
-
-def versions() -> dict[str, str]:
-    """The installed versions of the packages that an export depends on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        yield "onnx", OnnxNetwork((folder / model_file("model")).read_bytes(), traced.SerializeToString())
 
 
 def _listed(values: tuple[float, ...] | None) -> list[float] | None:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
-from idsnn_deploy.manifest import Encoding
+from idsnn_deploy.manifest import Encoding, Holds
 
 Format = Literal["nir", "onnx", "all"]
 Pooling = Literal["avg", "sum"]
@@ -62,6 +62,6 @@ class ExportConfig:
         """The batch size of the ONNX graphs, None where it is dynamic."""
         return None if self.batch == "dynamic" else int(self.batch)
 
-    def writes(self, graph: str) -> bool:
-        """Whether one of `GRAPHS` is asked for; model.onnx always is, unless NIR alone is wanted."""
-        return self.format != "nir" and (graph == "onnx" or graph in self.graphs)
+    def writes(self, holds: Holds) -> bool:
+        """Whether a graph is asked for; the model always is, unless NIR alone is wanted."""
+        return self.format != "nir" and (holds == "model" or holds in self.graphs)

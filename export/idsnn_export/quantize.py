@@ -13,8 +13,10 @@ from typing import Any
 import nir
 import numpy as np
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import ParityError, UsageError
 from idsnn_deploy.files import write_bytes
+from idsnn_deploy.manifest import GOLDEN, Holds, model_file
 from idsnn_deploy.progress import track
 
 from .config import ExportConfig
@@ -22,10 +24,8 @@ from .gates.onnx_run import run, session
 from .lowering import calibrate, integer_weights, to_onnx
 from .source import Source
 
-Array = np.ndarray[Any, np.dtype[Any]]
 MOST_LOST = 5  # images in a thousand: half a point of accuracy
 EVALUATED, BATCH = 2000, 100  # test images, and how many at a time
-INT8 = {"model": "model.int8.onnx", "probe": "model.int8.probe.onnx"}
 
 
 def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[str, Any]:
@@ -44,15 +44,17 @@ def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: Export
         formats: Any = calibrate(graph, timesteps, images, **shared)
     else:
         formats = integer_weights(graph)
-    for kind in INT8 if config.int8 else ("model",):
-        model = to_onnx(graph, timesteps, kind=kind, int8=formats, **options)  # type: ignore[arg-type]
-        write_bytes(folder / INT8[kind], model.SerializeToString(deterministic=True))
+    kinds: tuple[Holds, ...] = ("model", "probe") if config.int8 else ("model",)
+    for kind in kinds:
+        model = to_onnx(graph, timesteps, kind=kind, int8=formats, **options)
+        write_bytes(folder / model_file(kind, "int8"), model.SerializeToString(deterministic=True))
+    small = (folder / model_file("model", "int8")).read_bytes()
     figures = accuracy_gate(
-        (folder / "model.onnx").read_bytes(), (folder / INT8["model"]).read_bytes(),
+        (folder / model_file("model")).read_bytes(), small,
         source.images(EVALUATED, "test"), source.labels(EVALUATED, "test"),
     )  # fmt: skip
-    golden = np.load(folder / "golden.npz")["images"]
-    (logits,) = run(session((folder / INT8["model"]).read_bytes()), golden, ["logits"])
+    golden = np.load(folder / GOLDEN)["images"]
+    (logits,) = run(session(small), golden, ["logits"])
     figures["golden_classes"] = logits.argmax(1).tolist()
     return {**figures, "layers": len(formats), **({"calibrated_on": len(images)} if config.int8 else {})}
 

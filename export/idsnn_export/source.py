@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import nir
 import numpy as np
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
 from idsnn_deploy.datasets import load_split
 from idsnn_deploy.errors import RunError, UsageError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from .from_torch.network import Network
 
-Array = np.ndarray[Any, np.dtype[Any]]
 # The parity gates take as many samples as this many multiply-accumulates allow, within bounds.
 GATE_MACS, FEWEST, MOST = 8e9, 8, 1000
 
@@ -60,7 +60,7 @@ class Source:
     @property
     def frames(self) -> bool:
         """The input varies in time."""
-        return self.metadata.encoding == "frames"
+        return self.metadata.sample_axis == 1
 
     def onnx_options(self, batch: int | None = None) -> dict[str, Any]:
         """What every ONNX graph of one export is compiled with; `batch` None is dynamic."""
@@ -143,7 +143,7 @@ def _from_file(config: ExportConfig) -> Source:
         labels=(said.labels if said else None) or tuple(map(str, range(int(np.prod(outputs))))),
     )
     write_metadata(graph, metadata)
-    leading = (timesteps,) if metadata.encoding == "frames" else ()
+    leading = (timesteps,) * metadata.sample_axis
 
     def images(count: int, split: str) -> Array:
         # Nobody knows what a foreign network's inputs look like: half of them on, the same ones every time.

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from idsnn_deploy.anytime import exit_steps
+from idsnn_deploy.arrays import Array
+
 from ..document import EarlyExit, ExitPart, ExitPoint
-from .scores import Array, Scores
+from .scores import Scores
 
 TOLERANCE = 0.005
 MARGINS = tuple(hundredth / 100 for hundredth in range(101))
 
 
-def exits(margins: Array, margin: float) -> Array:
-    """The step, 1..T, at which each sample stops, from p1 - p2 after each step `(T, N)`."""
-    reached = margins >= margin
-    reached[-1] = True
-    return np.asarray(reached.argmax(axis=0) + 1)
-
-
 def at_margin(scores: Scores, margin: float) -> ExitPoint:
     """Accuracy and average steps when samples stop at `margin`."""
-    steps = exits(scores.margins, margin)
+    steps = exit_steps(scores.margins, margin)
     right = scores.correct[steps - 1, np.arange(len(scores))]
     return {"margin": margin, "accuracy": float(right.mean()), "average_steps": float(steps.mean())}
 

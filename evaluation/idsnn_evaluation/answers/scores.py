@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from idsnn_deploy.anytime import running_mean, separation
+from idsnn_deploy.arrays import Array
 
 from ..document import Accuracy, ClassAccuracy
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

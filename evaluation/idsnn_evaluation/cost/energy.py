@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from idsnn_deploy.manifest import Precision
+
 from ..counts import Number, Totals
 from ..document import (
     ArithmeticRow,
@@ -23,7 +25,6 @@ from ..document import (
     MemoryRow,
     Network,
     PlatformRow,
-    Precision,
     Standing,
 )
 from ..quantities import percent

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from idsnn_deploy.manifest import Bundle
+from idsnn_deploy.manifest import Bundle, Precision, model_file
 from idsnn_deploy.onnx_file import Graph, Options
 
-from ..document import Measured, Precision
+from ..document import Measured
 from .powercap import joules, read_counters
 
-MODELS: dict[Precision, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 _WARM_UP, _SECONDS, _LEAST, _MOST = 5, 2.0, 20, 1000
 DENSE_NOTE = (
     "onnxruntime's kernels are dense: they multiply by every zero, so sparse spikes make this machine neither "
@@ -29,10 +28,10 @@ NO_COUNTER = (
 def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = None) -> Measured:
     """The report's `measured`: milliseconds and millijoules for one image at batch 1 with the shipped model."""
     manifest = bundle.manifest
-    graph = Graph(bundle, MODELS[variant], Options(threads=threads))
+    graph = Graph(bundle, model_file("model", variant), Options(threads=threads))
     ((name, shape),) = graph.inputs.items()
     feeds = {name: np.full([size or 1 for size in shape], 0.5, dtype=np.float32)}
-    batch = shape[1 if manifest.encoding == "frames" else 0] or 1
+    batch = shape[manifest.sample_axis] or 1
     for _ in range(_WARM_UP):
         graph.run(["logits"], feeds)
     laps: list[float] = []
@@ -44,7 +43,7 @@ def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = N
     energy = joules(before, read_counters())
     p50, p90 = (1e3 * float(q) / batch for q in np.percentile(laps, [50, 90]))
     return {
-        "model": MODELS[variant],
+        "model": model_file("model", variant),
         "batch": batch,
         "runs": len(laps),
         "latency_ms": {"p50": p50, "p90": p90},

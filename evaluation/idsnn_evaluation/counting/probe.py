@@ -9,14 +9,11 @@ import numpy as np
 
 from idsnn_deploy.errors import BundleError
 from idsnn_deploy.layer_table import Layer, Neurons, Synapses
-from idsnn_deploy.manifest import Bundle
+from idsnn_deploy.manifest import Bundle, Precision, model_file
 from idsnn_deploy.onnx_file import Graph, Options
 
-from ..document import Precision
 from .table import still
 from .tally import Arrays, NeuronTally, SynapseTally, Tally
-
-VARIANTS: dict[Precision, str] = {"fp32": "model.probe.onnx", "int8": "model.int8.probe.onnx"}
 
 
 class Probe:
@@ -33,13 +30,12 @@ class Probe:
         self.layers = manifest.layers
         if not manifest.synapses:
             raise BundleError(f"{bundle.folder}: its layer table names no synaptic layer, so there is nothing to count")
-        self.still = still(self.layers, manifest.encoding == "static")
+        self.still = still(self.layers, manifest.sample_axis == 0)
         self.timesteps = manifest.timesteps
-        self.axis = int(manifest.encoding == "frames")
-        self.input = "input" if self.axis else "image"
-        self.graph = Graph(bundle, VARIANTS[variant], options or Options())
+        self.axis, self.input = manifest.sample_axis, manifest.input_name
+        self.graph = Graph(bundle, model_file("probe", variant), options or Options())
         self.graph.expect(
-            {self.input: (*(manifest.timesteps,) * self.axis, None, *manifest.input_shape)},
+            {self.input: manifest.batch_shape(None)},
             {
                 "logits": (None, len(manifest.labels)),
                 "step_logits": (manifest.timesteps, None, len(manifest.labels)),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ..document import ArithmeticRow, Document, MemoryRow, Network, NeuronLayer, Precision, SynapticLayer
+from idsnn_deploy.manifest import Precision
+
+from ..document import ArithmeticRow, Document, MemoryRow, Network, NeuronLayer, SynapticLayer
 from ..quantities import count, joules, percent, times
 
 

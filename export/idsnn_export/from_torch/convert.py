@@ -15,7 +15,6 @@ from typing import Any
 
 import nir
 import numpy as np
-from numpy.typing import NDArray
 from snntorch import Leaky
 from torch import nn
 
@@ -30,8 +29,6 @@ from .network import INPUT, OUTPUT, Layer, Network
 from .nodes import NODES, Membrane, beta_and_theta, kind_of, refuse_unknown
 from .sum_pooling import average_to_sum
 from .tracing import trace_step
-
-Array = NDArray[Any]
 
 
 def to_nir(

@@ -15,10 +15,10 @@ from typing import Any
 import nir
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from snntorch import Leaky
 from torch import Tensor, nn
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from ..graph.shapes import Shape
@@ -26,8 +26,6 @@ from ..graph.timing import leak
 from .fold_batchnorm import FOLDS_INTO
 from .network import Layer, Network
 from .sum_pooling import SumPool2d
-
-Array = NDArray[Any]
 
 
 class Membrane(nn.Module):

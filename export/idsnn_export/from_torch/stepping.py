@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from snntorch import Leaky
 from torch import Tensor, nn
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import UnsupportedError
 
 from ..reference.interpreter import Trace
 from .network import INPUT, Network
 from .nodes import Membrane
 from .tracing import trace_step
-
-Array = NDArray[Any]
 
 
 def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = False) -> Trace:

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from idsnn_deploy.arrays import Array
+
 from ..reference.interpreter import Trace
-from .parity import FLOAT_LOGITS, Array, Divergence, divergences
+from .parity import FLOAT_LOGITS, Divergence, divergences
 
 SHOWN = 20  # lines of structure in the text
 

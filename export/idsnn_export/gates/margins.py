@@ -1,4 +1,4 @@
-"""Golden vectors: what the network must answer on any machine.
+"""The samples for the golden vectors: what a network must answer on any machine is asked of them.
 
     margin(sample) = min over layers, steps and neurons of |v - theta| / max(1, |theta|)
 
@@ -8,18 +8,15 @@ Chosen are the samples with the largest margins: their spikes are the same whate
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from idsnn_deploy.files import replacing
+from idsnn_deploy.arrays import Array
+from idsnn_deploy.golden import Golden
 
 from ..reference.interpreter import Trace
 
 SAMPLES = 8
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def margins(trace: Trace) -> Array:
@@ -61,22 +58,13 @@ def farthest(
     return np.take(pictures, keep, axis), chosen
 
 
-def write_golden(path: Path, images: Array, trace: Trace) -> None:
-    """Writes the vectors: images as they are, logits, logits by step, and spikes a layer.
+def golden_of(images: Array, found: Trace) -> Golden:
+    """The golden vectors of the samples that a trace was made from.
 
     Args:
-        path: of golden.npz.
-        images: float32 `(N, ...)` in 0..1 that `trace` was made from, or `(T, N, ...)` where they vary in time.
-        trace: the float64 reference.
+        images: float32 `(N, ...)` in 0..1, or `(T, N, ...)` where they vary in time.
+        found: the float64 reference.
     """
-    counts = [spikes.sum(axis=(0, *range(2, spikes.ndim))) for spikes in trace.spikes.values()]
-    with replacing(path) as beside, open(beside, "wb") as stream:
-        np.savez(
-            stream,
-            images=images.astype(np.float32),
-            logits=trace.logits.astype(np.float32),
-            step_logits=trace.outputs.astype(np.float32),
-            spikes=np.stack(counts, axis=1).astype(np.int64)
-            if counts
-            else np.zeros((trace.outputs.shape[1], 0), np.int64),
-        )
+    counts = [spikes.sum(axis=(0, *range(2, spikes.ndim))) for spikes in found.spikes.values()]
+    none = np.zeros((found.outputs.shape[1], 0))
+    return Golden(images, found.logits, found.outputs, np.stack(counts, axis=1) if counts else none)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnxruntime
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.onnx_allowed import check_model
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class OnnxNetwork:

@@ -19,13 +19,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import ParityError
 
 from ..reference.interpreter import Trace
-
-Array = NDArray[Any]
 
 EXACT_OUTPUTS = 1e-9
 FLOAT_LOGITS = 1e-4

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import nir
 import numpy as np
 
+from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError
 from idsnn_deploy.manifest import Encoding
 
-Array = np.ndarray[Any, np.dtype[Any]]
 KEY = "idsnn"
 FORMAT_VERSION = 1
-ENCODINGS = ("static", "frames")
+ENCODINGS = get_args(Encoding)
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Metadata:
     std: tuple[float, ...] | None = None
     labels: tuple[str, ...] | None = None
     format_version: int = FORMAT_VERSION
+
+    @property
+    def sample_axis(self) -> int:
+        """Where samples lie in the input: 0 in `(N, ...)`, 1 in frames `(T, N, ...)`."""
+        return 1 if self.encoding == "frames" else 0
 
     def normalized(self, images: Array) -> Array:
         """Images in 0..1 as the graph takes them, float64."""

@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from idsnn_deploy.arrays import Array
+
 from ..graph.plan import plan
 from .compiler import to_onnx
-from .emitter import Array
 from .int8 import Range, integer_layers
 
 CUTS = (0.0, 1e-4, 1e-3, 3e-3, 1e-2)  # shares of the currents cut off at either end

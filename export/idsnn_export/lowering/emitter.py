@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 IR_VERSION, OPSET = 8, 17  # what onnxruntime 1.15 and every converter read
 
 FLOAT, BOOL, UINT8 = int(TensorProto.FLOAT), int(TensorProto.BOOL), int(TensorProto.UINT8)
-Array = NDArray[Any]
 Dim = int | str
 
 

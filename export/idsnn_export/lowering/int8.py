@@ -18,10 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from idsnn_deploy.arrays import Array
+
 from ..graph.layers import is_synaptic
 from ..graph.peaks import peaks
 from ..graph.plan import Plan, Step
-from .emitter import UINT8, Array, Emitter, Value
+from .emitter import UINT8, Emitter, Value
 
 PEAK = 127  # the largest input that cannot saturate: 2 * 127 * 127 < 2**15
 

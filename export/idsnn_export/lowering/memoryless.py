@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from idsnn_deploy.arrays import Array
+
 from ..graph.plan import Step
 from ..graph.shapes import Window, conv_window, pool_window
 from . import int8
-from .emitter import UINT8, Array, Emitter, Value
+from .emitter import UINT8, Emitter, Value
 from .neurons import Emitted, StateTensors, collapse
 
 Memoryless = Callable[[Emitter, Step, Value], Value]

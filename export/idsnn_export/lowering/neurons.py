@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from idsnn_deploy.arrays import Array
+
 from ..graph.plan import Step
 from ..graph.timing import delay_steps, gain, leak
-from .emitter import BOOL, Array, Emitter, Value
+from .emitter import BOOL, Emitter, Value
 
 StateTensors = tuple[str, ...] | None  # names of tensors; None stands for zeros
 Emitted = tuple[Value, StateTensors]

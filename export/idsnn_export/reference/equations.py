@@ -24,12 +24,11 @@ from typing import Any, NamedTuple
 import nir
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+
+from idsnn_deploy.arrays import Array
 
 from ..graph.shapes import Window, conv_window, pool_window
 from ..graph.timing import delay_steps, gain, leak
-
-Array = NDArray[Any]
 
 
 class Taken(NamedTuple):

@@ -12,11 +12,13 @@ import nir
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from idsnn_deploy.arrays import Array
+
 from ..graph.bounds import check_run
 from ..graph.plan import Plan, Step
 from ..graph.plan import plan as plan_of
 from ..graph.timing import resolve_dt
-from .equations import CELLS, Array, threshold
+from .equations import CELLS, threshold
 
 
 @dataclass(frozen=True)
