@@ -28,10 +28,9 @@ from idsnn_deploy.files import read_bytes, write_bytes, write_json
 
 from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher
+from .run_folder import CONFIG, STUDENT, SUMMARY, TEACHER, refuse_half_replaced
 
-CONFIG, SUMMARY, LAST = "config.json", "summary.json", "last.ckpt"
-STUDENT, TEACHER, PRETRAINED = "student.safetensors", "teacher.safetensors", "model.safetensors"
-BEST = "best.safetensors"
+PRETRAINED = "model.safetensors"
 _JSON_LIMIT, _WEIGHTS_LIMIT = 1 << 24, 1 << 33
 
 
@@ -67,6 +66,7 @@ def load_run(path: str | Path) -> Run:
     folder = Path(path)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; train one with idsnn-train --out {folder}")
+    refuse_half_replaced(folder)
     config = _read_json(folder / CONFIG)
     weights = folder / (PRETRAINED if (folder / PRETRAINED).exists() else STUDENT)
     try:
@@ -80,6 +80,9 @@ def load_run(path: str | Path) -> Run:
     if has_teacher:
         load_weights(teacher, read_weights(folder / TEACHER), folder / TEACHER)
     summary = _read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
+    refuse_half_replaced(folder)
+    if _read_json(folder / CONFIG) != config:
+        raise RunError(f"{folder}: a new run took its place while it was read; load it once that is finished")
     return Run(student.eval(), teacher.eval() if has_teacher else None, config, summary, folder)
 
 

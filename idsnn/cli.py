@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from idsnn_deploy.commands import require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
 
 from .config import TrainConfig, preset, read_config, settings
+from .run_folder import begun, finished, held
 
 PROG = "idsnn-train"
 
@@ -33,7 +35,7 @@ class Flags(TrainConfig):
     out: str | None = None
     """The run folder; runs/DATASET-ARM-sSEED where not given."""
     resume: bool = False
-    """Go on with the run in --out where it stopped."""
+    """Go on with the run in --out where it stopped; begin where none was begun."""
     force: bool = False
     """Replace the run that is in --out."""
     dry_run: bool = False
@@ -58,31 +60,33 @@ def _run(arguments: list[str]) -> int:
     flags = _parse(arguments, start)
     config = TrainConfig(**{field.name: getattr(flags, field.name) for field in fields(TrainConfig)})
     folder = Path(flags.out or f"runs/{config.dataset}-{config.arm}-s{config.seed}")
-    if flags.resume:
-        config = _resumed(folder, config, start)
-        finished = folder / "summary.json"
-        if finished.exists():
-            return _show(json.loads(finished.read_text()), folder, flags.json)
-    config.check()
-    return _train(config, folder, flags)
+    with nullcontext() if flags.dry_run else held(folder, flags.resume, flags.force):
+        if flags.resume:
+            config = _resumed(folder, config, start)
+            summary = finished(folder)
+            if summary is not None:
+                return _show(json.loads(summary.read_text()), folder, flags.json)
+        return _train(config.check(), folder, flags)
 
 
 def _train(config: TrainConfig, folder: Path, flags: Flags) -> int:
     from .devices import make_fabric
     from .display import Display
-    from .train import Trainer, refuse
+    from .train import Trainer
 
-    refuse(folder, flags.resume or flags.dry_run, flags.force)
     fabric = make_fabric(config)
     display = Display(quiet=not fabric.is_global_zero)
     trainer = Trainer(config, folder, fabric, display, flags.resume)
     if flags.dry_run:
         display.table("would do", trainer.plan())
         return EXIT_OK
+    if flags.resume and not trainer.resume:
+        display.say(f"{folder}: nothing to resume; the run begins")
     try:
         summary = trainer.run()
     except KeyboardInterrupt:
-        display.say(f"{PROG}: go on with: {PROG} --resume --out {folder}")
+        if begun(folder) is not None:
+            display.say(f"{PROG}: go on with: {PROG} --resume --out {folder}")
         raise
     return _show(summary, folder, flags.json) if fabric.is_global_zero else EXIT_OK
 
@@ -108,10 +112,13 @@ def _parse(arguments: list[str], start: TrainConfig) -> Flags:
 
 
 def _resumed(folder: Path, config: TrainConfig, start: TrainConfig) -> TrainConfig:
-    """The run's own settings, which flags may repeat but not change."""
-    if not (folder / "config.json").exists():
-        raise RunError(f"{folder}: no run to resume; name its folder with --out")
-    stored = read_config(folder / "config.json")
+    """The run's own settings, which flags may repeat but not change; where no run was begun, those to begin with."""
+    path = begun(folder)
+    if path is None:
+        if config == TrainConfig():
+            raise RunError(f"{folder}: no run to resume; name its folder with --out, or say what to train")
+        return config
+    stored = read_config(path)
     for name, value in settings(config).items():
         if value != settings(start)[name] and value != settings(stored)[name]:
             raise UsageError(

@@ -20,18 +20,7 @@ from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import write_bytes, write_json
 from idsnn_deploy.versions import versions
 
-from .checkpoint import (
-    BEST,
-    CONFIG,
-    LAST,
-    STUDENT,
-    SUMMARY,
-    TEACHER,
-    load_teacher,
-    load_weights,
-    read_weights,
-    save_weights,
-)
+from .checkpoint import load_teacher, load_weights, read_weights, save_weights
 from .config import TrainConfig, settings
 from .curves import draw_curves
 from .data import Loader, load_data
@@ -44,9 +33,9 @@ from .networks.protocol import spiking
 from .networks.stepped import own_module
 from .networks.table import NETWORKS, architecture, build_student, build_teacher, network_name
 from .neuron import LIF
+from .run_folder import BEST, CURVES, EVENTS, LAST, METRICS, STUDENT, SUMMARY, TEACHER, begin, begun, held
 
 PACKAGES = ("python", "idsnn", "torch", "snntorch", "lightning-fabric", "numpy")
-METRICS, CURVES, EVENTS = "metrics.csv", "curves.png", "tensorboard"
 COLUMNS = (
     *("phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy"),
     *("firing_rate", "lr", "seconds", "images_per_second"),
@@ -61,29 +50,20 @@ def train(
     Args:
         config: the settings; when resuming, those that the run was started with.
         folder: the run folder.
-        resume: go on from the folder's last.ckpt.
+        resume: go on from the folder's last.ckpt; where no run was begun, begin.
         force: replace the run that is there; files that are not a run's stay.
         display: where progress is shown.
 
     Raises:
-        UsageError: a value that cannot be used, or a folder that exists; nothing is written.
+        UsageError: a value that cannot be used, a folder that exists or another process's; nothing is written.
         DataError: images that cannot be read as the data set; nothing is written.
         RunError: a teacher that does not fit, or a run that cannot be resumed; nothing is written.
         DivergedError: the loss left the finite numbers; the last checkpoint stays.
     """
     config.check()
-    refuse(folder, resume, force)
-    fabric = make_fabric(config)
-    trainer = Trainer(config, folder, fabric, display or Display(quiet=not fabric.is_global_zero), resume)
-    return trainer.run()
-
-
-def refuse(folder: Path, resume: bool, force: bool) -> None:
-    """Raises `UsageError` where training would overwrite something unasked."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; choose another --out")
-    if folder.exists() and not (resume or force):
-        raise UsageError(f"{folder}: exists already; choose another --out, --force to replace it, --resume to go on")
+    with held(folder, resume, force):
+        fabric = make_fabric(config)
+        return Trainer(config, folder, fabric, display or Display(quiet=not fabric.is_global_zero), resume).run()
 
 
 class Trainer:
@@ -93,14 +73,17 @@ class Trainer:
         if config.batch_size % fabric.world_size:
             raise UsageError(f"--batch-size {config.batch_size} does not divide among {fabric.world_size} processes")
         config = config.complete()
-        self.config, self.folder, self.fabric, self.display, self.resume = config, folder, fabric, display, resume
+        self.config, self.folder, self.fabric, self.display = config, folder, fabric, display
+        # Asked before the processes first wait for each other: afterwards one of them writes.
+        self.resume = resume and begun(folder) is not None
+        self.taught = self.resume and (folder / TEACHER).exists()
         with fabric.rank_zero_first(local=True):  # so that one process downloads
             self.data = load_data(config)
         for note in (*self.data.train.notes, *self.data.test.notes):
             display.say(note)
         self.resolved: dict[str, Any] = {**settings(config), **self.data.facts(), "versions": versions(*PACKAGES)}
         self.given: nn.Module | None = None
-        if config.teacher is not None and config.needs_teacher and not resume:
+        if config.teacher is not None and config.needs_teacher and not self.taught:
             self.given, settled = load_teacher(config.teacher, self.resolved)
             self.resolved |= settled
         self._check_size()
@@ -109,7 +92,7 @@ class Trainer:
         if self._initializes:
             self._initialize(build_teacher(self.resolved), student)
         self.kernel = kernel_for(config, fabric.device)
-        self.state = Checkpoint.load(folder / LAST) if resume else Checkpoint()
+        self.state = Checkpoint.load(folder / LAST) if self.resume else Checkpoint()
 
     def _check_size(self) -> None:
         names = {self.resolved["network"], self.resolved["teacher_network"] if self.config.needs_teacher else None}
@@ -143,7 +126,7 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Trains both networks, writes the folder and returns the summary."""
         if not self.resume:
-            self._write(self._begin)
+            self._write(lambda: begin(self.folder, self.resolved))
         device, data, config = self.fabric.device, self.data, self.config
         loader = Loader(
             data.on(data.train, device),
@@ -162,10 +145,6 @@ class Trainer:
         self._write(lambda: write_json(self.folder / SUMMARY, summary))
         return summary
 
-    def _begin(self) -> None:
-        _clear(self.folder)
-        write_json(self.folder / CONFIG, self.resolved)
-
     def _teacher(self) -> nn.Module:
         torch.manual_seed(self.config.seed)
         path = self.folder / TEACHER
@@ -174,7 +153,7 @@ class Trainer:
             self._fit(teacher, self.config.teacher_epochs or self.config.epochs)
         elif self.given is None:
             load_weights(teacher, read_weights(path), path)
-        if not path.exists():
+        if not self.taught:
             self._write(lambda: save_weights(teacher, path))
         teacher.to(self.fabric.device).to(memory_format=torch.channels_last)
         return teacher.eval().requires_grad_(False)
@@ -256,14 +235,6 @@ class Trainer:
 def _best(rows: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
     """The first row with the highest value."""
     return max((row for row in rows if row[key] is not None), key=lambda row: float(row[key]), default=None)
-
-
-def _clear(folder: Path) -> None:
-    """Removes a run's own files, and nothing else."""
-    for name in (CONFIG, SUMMARY, LAST, STUDENT, TEACHER, BEST, METRICS, CURVES):
-        (folder / name).unlink(missing_ok=True)
-    for file in (folder / EVENTS).glob("events.out.tfevents.*"):
-        file.unlink()
 
 
 def _log_events(folder: Path, row: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from idsnn.run_folder import CONFIG, LAST, METRICS, STUDENT, SUMMARY, TEACHER, begin, begun, finished
+from idsnn.run_folder import held as held_folder
 from idsnn_deploy import files
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import replacing_folder, write_bytes
@@ -128,6 +130,32 @@ def file() -> int:
     )
 
 
+def run() -> int:
+    """A run folder that another run takes over, with a file of the user's in it."""
+    old = dict.fromkeys((CONFIG, SUMMARY, LAST, STUDENT, TEACHER, METRICS, "notes.txt"), "old")
+    new = {CONFIG: '{\n  "seed": 1\n}\n', "notes.txt": "old"}
+
+    def begin_again(scratch: Path) -> None:
+        with held_folder(scratch / "run", resume=False, force=True):
+            begin(scratch / "run", {"seed": 1})
+
+    def first_run(scratch: Path) -> None:
+        (scratch / "run").mkdir()
+        for name, text in old.items():
+            (scratch / "run" / name).write_text(text)
+
+    def law(scratch: Path) -> None:
+        is_new = (begun(scratch / "run") or Path()).read_text() != "old"
+        assert (finished(scratch / "run") is None) == is_new
+        with held_folder(scratch / "run", resume=True, force=False):
+            pass
+        assert held(scratch / "run") == (new if is_new else old)
+        begin_again(scratch)
+        assert held(scratch / "run") == new
+
+    return killed_everywhere(begin_again, first_run, law)
+
+
 def race(force: bool) -> int:
     """Five processes at once: without force one wins; with it whoever is last; the folder is always one process's."""
     rounds = 25
@@ -201,6 +229,7 @@ CASES: dict[str, Callable[[], int]] = {
     "exchanged": exchanged,
     "aside": aside,
     "file": file,
+    "run": run,
     "race": lambda: race(force=False),
     "forced race": lambda: race(force=True),
     "readers": readers,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -119,6 +121,40 @@ def test_a_reader_that_goes_away_ends_the_command_in_silence() -> None:
         running.stdout.close()
         assert running.stderr.read() == b""
         assert running.wait() == 141
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a full device")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_standard_output_is_said(unbuffered: str) -> None:
+    script = "import sys\nfrom idsnn_deploy.commands import run_command\n"
+    script += "sys.exit(run_command('prog', lambda: print('x' * 100) or 0))"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+    line = "prog: error: standard output or a temporary file: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, line)
+
+
+def test_sigterm_ends_a_command_like_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    tidied = []
+
+    def body() -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            tidied.append(True)
+        return 0
+
+    assert run_command("prog", body) == 143
+    assert (capsys.readouterr(), tidied) == (("", "\nprog: terminated\n"), [True])
+    before = signal.signal(signal.SIGTERM, lambda number, frame: tidied.append(False))  # a caller's own stays
+    try:
+        assert run_command("prog", body) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert tidied == [True, False, True]
 
 
 def test_a_missing_extra_says_how_to_install_it() -> None:

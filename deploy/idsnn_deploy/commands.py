@@ -9,11 +9,14 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 from .errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_UNFORESEEN, IdsnnError, MissingExtraError
+from .files import FULL
 from .printable import printable
 
 DEBUG_HELP = "show where an error comes from"
@@ -28,11 +31,16 @@ def run_command(prog: str, body: Callable[[], int], debug: bool = False) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not Unicode shows the rest
     try:
-        return body()
+        with _terminable():
+            code = body()
+            sys.stdout.flush()  # here, where a full disk behind it can still be said
+            return code
     except BrokenPipeError:
-        # The reader (`| head`) went away: nothing more can be said to it, not even at interpreter exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)  # the reader (`| head`) went away: nothing more can be said to it
         return 128 + signal.SIGPIPE
+    except Terminated:
+        print(f"\n{prog}: terminated", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -44,12 +52,49 @@ def run_command(prog: str, body: Callable[[], int], debug: bool = False) -> int:
         return code
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: it tidies up and says how to go on."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raises `Terminated` at SIGTERM, unless whoever calls handles it; a second one ends the process at once."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Nothing more goes out, not even what Python would try to write as it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _nameless(error: OSError) -> str:
+    """Where an error that names no file comes from; a full disk's is named by whatever of ours was being written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up(sys.stdout)
+    return "standard output or a temporary file" if error.errno in FULL else "system"
+
+
 def _said(prog: str, error: Exception) -> tuple[str, int]:
     """An error's line and exit code."""
     if isinstance(error, IdsnnError):
         return str(error), error.exit_code
     if isinstance(error, OSError):
-        return f"{error.filename or 'system'}: {error.strerror or error}", EXIT_BAD_INPUT
+        return f"{error.filename or _nameless(error)}: {error.strerror or error}", EXIT_BAD_INPUT
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; give it less at a time", EXIT_BAD_INPUT
     reason = (str(error).strip().splitlines() or [""])[0][:200]

@@ -19,7 +19,7 @@ from .workspace import OLD, workspace
 
 # One of these lies in every folder that a command writes: a bundle, a run, a report.
 _OUR_FILES = frozenset({"manifest.json", "config.json", "report.json", "model.nir", "model.onnx"})
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # errors of a disk, a quota or a limit that is reached
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def _naming(final: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             error.filename = str(final)
         raise
 
