@@ -53,7 +53,7 @@ def network(residual: str, zeros: bool = False) -> torch.nn.Module:
 def neurobench(
     model: torch.nn.Module, images: np.ndarray, batch: int, layers: tuple[str, ...] = ()
 ) -> dict[str, float]:
-    """Effective_ACs, Effective_MACs and Dense a sample, as NeuroBench counts them; `layers` restricts it to some."""
+    """Effective_ACs, Effective_MACs and Dense per sample, as NeuroBench counts them; `layers` restricts it to some."""
     from neurobench.metrics.workload import SynapticOperations
     from neurobench.models import TorchModel
 

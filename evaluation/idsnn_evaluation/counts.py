@@ -45,7 +45,7 @@ class Counts(TypedDict):
     spikes: Annotated[Number, "spikes"]
     neuron_updates: Annotated[Number, "membrane updates, neurons x T"]
     threshold_compares: Annotated[Number, "comparisons with the threshold, neurons x T"]
-    resets: Annotated[Number, "membranes set back, one a spike"]
+    resets: Annotated[Number, "membranes set back, one per spike"]
 
 
 class Ratios(TypedDict):

@@ -103,7 +103,7 @@ def _checked(labels: Sequence[int] | Array, count: int, manifest: Manifest) -> A
     if not count:
         raise DataError("the split is empty: there are no images to evaluate on")
     if truth.ndim != 1 or len(truth) != count:
-        raise DataError(f"{count:,} images with labels of shape {truth.shape}; give one label an image")
+        raise DataError(f"{count:,} images with labels of shape {truth.shape}; give one label per image")
     if not np.issubdtype(truth.dtype, np.integer):
         raise DataError(f"labels are {truth.dtype}, not integers that number the bundle's classes")
     low, high, classes = int(truth.min()), int(truth.max()), len(manifest.labels)

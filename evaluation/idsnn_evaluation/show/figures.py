@@ -68,7 +68,7 @@ def _operations(report: Document, axes: Any) -> None:
     )
     axes.set_yticks(places, [each["name"] for each in layers])
     axes.invert_yaxis()
-    axes.set(xlabel="operations a sample", title="Operations by layer")
+    axes.set(xlabel="operations per sample", title="Operations by layer")
     axes.legend(frameon=False)
 
 
@@ -106,7 +106,7 @@ def _energy(report: Document, axes: Any) -> None:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlim(left=min((low for _, (low, _), _ in bars if low > 0), default=1.0) / 3e3)
-    axes.set(xlabel="nJ a sample (logarithmic)", title="Energy in three readings: A and B in fp32, C in int8")
+    axes.set(xlabel="nJ per sample (logarithmic)", title="Energy in three readings: A and B in fp32, C in int8")
 
 
 def _colour(network: str) -> str:

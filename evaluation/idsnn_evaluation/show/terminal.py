@@ -93,7 +93,7 @@ def _figures(entry: Totals, role: str = "") -> list[str]:
 
 def _energy(report: Document) -> Table:
     found = report["energy"]
-    table = Table(title="Energy a sample: three readings", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="Energy per sample: three readings", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("reading", "network", "fp32", "int8"):
         table.add_column(name, justify="right" if name in ("fp32", "int8") else "left")
     for network in dict.fromkeys(row["network"] for row in found["arithmetic"]):
@@ -115,7 +115,7 @@ def _measured(report: Document, console: Console) -> None:
         return
     cost = found["energy_note"] if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ"
     text = flow(f"""
-        On this machine ({found["machine"]["processor"]}): {found["latency_ms"]["p50"]:.2f} ms a sample,
+        On this machine ({found["machine"]["processor"]}): {found["latency_ms"]["p50"]:.2f} ms per sample,
         energy {cost}. {found["note"]}
     """)
     console.print(f"\n{text}")

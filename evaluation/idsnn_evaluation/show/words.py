@@ -18,7 +18,7 @@ def flow(text: str) -> str:
 def subject(report: Document) -> str:
     """What was measured: "digits, test split, 360 samples, T = 4, same image at every step, fp32"."""
     about = report["provenance"]
-    encoding = {"static": "the same image at every step", "frames": "one frame a step"}[about["encoding"]]
+    encoding = {"static": "the same image at every step", "frames": "one frame per step"}[about["encoding"]]
     return (
         f"{about['dataset'] or 'unnamed data'}, {about['split']} split, {about['samples']:,} samples, "
         f"T = {about['timesteps']}, {encoding}, {about['variant']}"
@@ -76,7 +76,7 @@ def summary(report: Document) -> str:
     rate = "no spiking neurons" if totals["firing_rate"] is None else f"{percent(totals['firing_rate'])} of neurons"
     return flow(f"""
         The network classifies {right} correctly. At each of its {about["timesteps"]} steps {rate} spike, which costs
-        {count(acs)} accumulates and {count(totals["stem_macs"])} multiply-accumulates a sample, where the same network
-        as an ANN needs {count(totals["ann_macs"])} multiply-accumulates: by 45 nm fp32 arithmetic alone
+        {count(acs)} accumulates and {count(totals["stem_macs"])} multiply-accumulates per sample, where the same
+        network as an ANN needs {count(totals["ann_macs"])} multiply-accumulates: by 45 nm fp32 arithmetic alone
         {times(own / other)} energy ({joules(own)} against {joules(other)}).
     """)

@@ -39,7 +39,7 @@ def render_comparison(rows: Sequence[ComparisonRow], reports: Sequence[Document]
     figures = {
         "Accuracy": [_bar(each["name"], each["accuracy"], percent(each["accuracy"], 2)) for each in rows],
         "Firing rate": [_bar(each["name"], each["firing_rate"] or 0.0, percent(each["firing_rate"])) for each in rows],
-        "Accumulates a sample": [_bar(each["name"], each["conv_acs"], count(each["conv_acs"])) for each in rows],
+        "Accumulates per sample": [_bar(each["name"], each["conv_acs"], count(each["conv_acs"])) for each in rows],
     }
     panels = [f'<div class="card narrow"><h3>{title}</h3>{charts.bars(bars)}</div>' for title, bars in figures.items()]
     curves = [
@@ -68,7 +68,7 @@ def _head(body: Document) -> str:
     tiles = {
         f"accuracy on {about['samples']:,} samples": percent(body["accuracy"]["top1"]),
         "firing rate: neurons that spike in a step": percent(totals["firing_rate"]),
-        "accumulates a sample, caused by spikes": count(totals["conv_acs"] + totals["head_acs"]),
+        "accumulates per sample, caused by spikes": count(totals["conv_acs"] + totals["head_acs"]),
         f"times an ANN's energy: A arithmetic, B with memory, C an ANN of {bits} bits": against,
     }
     cards = [

@@ -42,8 +42,8 @@ def energy(body: Document) -> str:
         ),
     )
     text = flow("""
-        They answer different questions and may disagree; none of them is <em>the</em> energy. All are estimates a
-        sample from published constants; a range is shown where the sources differ.
+        They answer different questions and may disagree; none of them is <em>the</em> energy. All are estimates
+        per sample, from published constants; a range is shown where the sources differ.
     """)
     return (
         f"<h2>Energy: three readings</h2><p>{text}</p>"
@@ -127,10 +127,10 @@ def _measured(found: Measured | None) -> str:
     if found is None:
         return ""
     note, latency = found["energy_note"], found["latency_ms"]
-    cost = note if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ a sample ({note})"
+    cost = note if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ per sample ({note})"
     text = flow(f"""
         {escape(found["machine"]["processor"])}, {escape(found["model"])}, batch {found["batch"]}:
-        <b>{latency["p50"]:.2f} ms</b> a sample (median of {found["runs"]}; 90 % are under {latency["p90"]:.2f} ms).
+        <b>{latency["p50"]:.2f} ms</b> per sample (median of {found["runs"]}; 90 % are under {latency["p90"]:.2f} ms).
         Energy: {escape(cost)}.
     """)
     return (
