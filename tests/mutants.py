@@ -177,15 +177,17 @@ def examine(module: dict[str, Any], equivalent: Sequence[str]) -> bool:
             with suppress(BaseException):
                 importlib.import_module(name)
     made = mutants(source)
-    alive = [each.change for each in made if passes(path, each.source, tests, limit)]
     listed = {(each["was"], each["becomes"]) for each in module.get("survivors", [])}
-    anywhere = {change for change in alive if any(re.search(pattern, change[1]) for pattern in equivalent)}
-    left = [change for change in alive if change not in listed | anywhere]
-    for was, becomes in sorted(set(left)):
-        print(f"  lives:  {was}\n     as:  {becomes}")
+    alive, left = [], 0
+    for each in made:
+        if passes(path, each.source, tests, limit):
+            alive.append(each.change)
+            if each.change not in listed and not any(re.search(pattern, each.becomes) for pattern in equivalent):
+                left += 1
+                print(f"  lives:  {each.was}\n     as:  {each.becomes}", flush=True)
     for was, becomes in sorted(listed - set(alive)):
         print(f"  listed, and killed or not made:  {was}\n                              as:  {becomes}")
-    counts = f"{len(made)} mutants, {len(made) - len(alive)} killed, {len(alive) - len(left)} listed, {len(left)} live"
+    counts = f"{len(made)} mutants, {len(made) - len(alive)} killed, {len(alive) - left} listed, {left} live"
     print(f"{path}: {counts}, {time.monotonic() - start:.0f} s", flush=True)
     return not left and listed <= set(alive)
 

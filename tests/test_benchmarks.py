@@ -16,19 +16,36 @@ import reproduce_rows
 import reproduce_tables
 from idsnn_deploy.errors import DivergedError, RunError
 
+SMALL = reproduce_plan.Scale(
+    settings={"width": 2, "val_fraction": 0.2, "limit_train": 100, "limit_test": 20, "batch_size": 32},
+    teacher_epochs=1,
+    intervals={1: 2},
+    interval=1,
+    timesteps=(2, 4),
+    seeds=(3,),
+    samples=10,
+)
+
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    scale = reproduce_plan.Scale(
-        settings={"width": 2, "val_fraction": 0.2, "limit_train": 100, "limit_test": 20, "batch_size": 32},
-        teacher_epochs=1,
-        intervals={1: 2},
-        interval=1,
-        timesteps=(2, 4),
-        seeds=(3,),
-        samples=10,
-    )
-    monkeypatch.setitem(reproduce_plan.SCALES, ("cpu", "digits"), scale)
+    monkeypatch.setitem(reproduce_plan.SCALES, ("cpu", "digits"), SMALL)
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the ablation's runs and rows."""
+    folder = tmp_path_factory.mktemp("reproduction")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(reproduce_plan.SCALES, ("cpu", "digits"), SMALL)
+        begin(folder).go(["ablation"], [3])
+    return folder
+
+
+@pytest.fixture
+def ablation(trained_once: Path, tmp_path: Path) -> Path:
+    """A copy of it, with the times of its files."""
+    return Path(shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True))
 
 
 def begin(folder: Path, minutes: float = 60) -> Any:
@@ -36,24 +53,22 @@ def begin(folder: Path, minutes: float = 60) -> Any:
 
 
 @pytest.mark.usefixtures("small")
-def test_each_run_is_trained_once_and_has_one_row_for_each_experiment_it_serves(tmp_path: Path) -> None:
-    begin(tmp_path).go(["ablation"], [3])
-    once = begin(tmp_path)
+def test_each_run_is_trained_once_and_has_one_row_for_each_experiment_it_serves(ablation: Path) -> None:
+    once = begin(ablation)
     assert [row["arm"] for row in once.read()] == list(reproduce_plan.ARMS)
-    trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("student.safetensors")}
+    trained = {path: path.stat().st_mtime_ns for path in (ablation / "runs").rglob("student.safetensors")}
     assert len(trained) == 5  # four arms and the folder of the teacher they share
     once.go(["ablation", "convergence"], [3])  # the two arms of convergence are the ablation's
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("student.safetensors")} == trained
+    assert {path: path.stat().st_mtime_ns for path in (ablation / "runs").rglob("student.safetensors")} == trained
     rows = once.read()
     assert [row["experiment"] for row in rows] == ["ablation"] * 4 + ["convergence"] * 2
     assert rows[4] | {"experiment": "ablation"} == rows[0]
 
 
 @pytest.mark.usefixtures("small")
-def test_a_row_is_the_runs_own_figures(tmp_path: Path) -> None:
-    begin(tmp_path).go(["ablation"], [3])
-    for row in begin(tmp_path).read():
-        folder = tmp_path / "runs" / "cpu" / f"digits-{row['arm']}-w2-i1-t4-s3"
+def test_a_row_is_the_runs_own_figures(ablation: Path) -> None:
+    for row in begin(ablation).read():
+        folder = ablation / "runs" / "cpu" / f"digits-{row['arm']}-w2-i1-t4-s3"
         summary = json.loads((folder / "summary.json").read_text())
         assert {"step", 3, 2, 4} == {
             json.loads((folder / "config.json").read_text())[name] for name in ("schedule", "seed", "width")
