@@ -11,7 +11,7 @@ import pytest
 from graphs import CASES, DT, affine, chain, conv, full, graph, lif
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
-from idsnn_export.graph.plan import fill_types, plan
+from idsnn_export.graph.plan import Incoming, fill_types, plan
 from idsnn_export.graph.shapes import SHAPES, conv_window
 
 
@@ -68,10 +68,31 @@ def test_single_numbers_are_spread_over_the_layer() -> None:
     assert node.v_threshold.shape == (1,)
 
 
+def test_one_number_of_any_rank_is_spread_over_the_layer() -> None:
+    step = plan(chain((4,), (4,), nir.Threshold(full((1, 1, 1), 0.5))))["n0"]
+    assert step.node.threshold.tolist() == [0.5] * 4
+
+
 def test_types_are_filled_in_where_nir_leaves_them_open() -> None:
     built = CASES["residual"].build()
     fill_types(built)
     assert built.nodes["pool"].output_type["output"].tolist() == [3, 1, 1]
+    assert built.nodes["fc"].input_type["input"].tolist() == [3]
+
+
+@pytest.mark.parametrize(("name", "size"), [("conv1d", 9), ("conv2d_non_square", (6, 8))])
+def test_a_convolution_of_open_size_is_given_the_size_that_arrives(name: str, size: int | tuple[int, int]) -> None:
+    built = CASES[name].build()
+    built.nodes["n0"].input_shape = None
+    fill_types(built)
+    assert built.nodes["n0"].input_shape == size
+    built.nodes["n0"].input_shape = stated = np.array(size)
+    fill_types(built)
+    assert built.nodes["n0"].input_shape is stated
+
+
+def test_an_edge_is_on_time_unless_it_is_late() -> None:
+    assert Incoming("a") == Incoming("a", delayed=False)
 
 
 def test_same_padding_puts_the_odd_zero_behind() -> None:
@@ -93,7 +114,16 @@ REFUSED: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
         lambda: _with(lambda g: (g.nodes.update(x=nir.Input(np.array([2, 4, 4]))), g.edges.append(("x", "conv1")))),
         "2 Input",
     ),
-    "edge into the input": (lambda: _with(lambda g: g.edges.append(("lif1", "input"))), "enters an input"),
+    "edge into the input": (
+        lambda: _with(lambda g: g.edges.append(("lif1", "input"))),
+        "edge ('lif1', 'input') leaves an output or enters an input",
+    ),
+    "edge out of the output": (
+        lambda: _with(lambda g: g.edges.append(("output", "lif1"))),
+        "edge ('output', 'lif1') leaves an output or enters an input",
+    ),
+    "input without a shape": (lambda: chain((), (), affine(4, 4)), "input (Input): states no shape"),
+    "input of nothing": (lambda: chain((0, 4, 4), (3,), affine(4, 3)), "input (Input): states no shape, or an empty"),
     "unreached node": (
         lambda: _with(lambda g: (g.nodes.update(x=lif(3, 4, 4)), g.edges.append(("x", "lif2")))),
         "x: no way leads from the input",
@@ -109,7 +139,7 @@ REFUSED: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
             (4,),
             (4,),
         ),
-        "cycle without a neuron",
+        "a → b → a: a cycle without a neuron; nothing in it remembers the step before",
     ),
     "two nodes under one name": (
         lambda: _with(lambda g: (g.nodes.update(block_n0=affine(4, 4)),), "nested"),
