@@ -267,6 +267,8 @@ def test_a_page_asks_the_network_for_nothing_and_runs_no_script(pages: list[Path
         assert not re.search(r"(src|href)=(?!\"data:)", markup)
         assert not re.search(r"url\(|@import|https?://", markup)
         assert 'name="viewport"' in markup
+        prose = re.sub(r"<style>.*?</style>", "", markup, flags=re.DOTALL)
+        assert not re.search(r"\S *\n *[^<\s]|\S  +\S", prose)  # its sentences are one line each
         assert "prefers-color-scheme: dark" in markup
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,12 @@ def body(report: Report) -> Any:
         "machine": {"processor": "x", "cores": None, "threads": 2, "system": "Linux"},
     }
     return {**report.to_dict(), "measured": measured}
+
+
+def test_every_key_of_a_report_is_in_its_documentation() -> None:
+    known = set(re.findall(r"\w+", (ROOT / "docs" / "report.md").read_text()))
+    sections = json.loads((ROOT / "docs" / "report.schema.json").read_text())["$defs"].values()
+    assert {key for each in sections for key in each["properties"]} <= known
 
 
 def validator(closed: bool = False) -> Draft202012Validator:
