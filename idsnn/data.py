@@ -15,7 +15,7 @@ from torch import Tensor
 
 from idsnn_deploy.datasets import Reading, Split, load_split
 from idsnn_deploy.errors import DataError
-from idsnn_deploy.events import Values
+from idsnn_deploy.reading import Values
 
 from .config import TrainConfig, settings
 from .moves import AUGMENTS as AUGMENTS

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from event_trees import SIZE, sweep, write_tree
 
-from idsnn_deploy.class_trees import Division, class_files
+from idsnn_deploy.class_trees import class_files
 from idsnn_deploy.datasets import Reading, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.events import Binning, to_frames
+from idsnn_deploy.reading import Division
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -23,22 +23,10 @@ import numpy as np
 
 from .arrays import Array
 from .errors import DataError
+from .reading import Division
 from .split import balanced_subset
 
 PARTS = ("train", "test")
-
-
-@dataclass(frozen=True)
-class Division:
-    """How a tree without a test folder is divided.
-
-    Attributes:
-        test_fraction: part of each class's files that is for testing.
-        split_seed: chooses which.
-    """
-
-    test_fraction: float = 0.2
-    split_seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,54 +14,24 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .class_trees import Division
 from .commands import require_extra
 from .errors import DataError, UsageError
-from .events import Binning
+from .event_files import READERS
 from .image_folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .image_folders import read_folder
+from .reading import Reading as Reading
 from .recordings import read_recordings
 from .split import Split as Split
 from .split import balanced_subset as balanced_subset
 
 DIGITS_TEST_IMAGES = 360
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a data set is read, beside its name and place: what training settles and the others repeat.
-
-    Attributes:
-        shape: `(C, H, W)` to bring images of files to, or of the sensor of recordings; None: what is found.
-        limit: at most this many samples, classes in turn, always the same ones; None: all.
-        division: how a tree without a test part is divided.
-        timesteps: T, the frames of a recording.
-        binning: how a recording becomes frames.
-    """
-
-    shape: tuple[int, int, int] | None = None
-    limit: int | None = None
-    division: Division = field(default_factory=Division)
-    timesteps: int = 10
-    binning: Binning = field(default_factory=Binning)
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any], **known: Any) -> Reading:
-        """How a run's config.json, or the `reading` of a manifest, says it; what it does not say has the defaults."""
-        division = {name: settings[name] for name in ("test_fraction", "split_seed") if name in settings}
-        binning = {
-            name: settings[f"events_{name}"] for name in ("by", "values", "window") if f"events_{name}" in settings
-        }
-        steps = {"timesteps": settings["timesteps"]} if "timesteps" in settings else {}
-        return cls(**{"division": Division(**division), "binning": Binning(**binning), **steps, **known})
 
 
 Reader = Callable[[str, "Path | None", Reading], Split]
@@ -168,4 +138,6 @@ DATASETS: dict[str, Reader] = {
     "nmnist": partial(_recordings, "nmnist"),
     "events": partial(_recordings, "events"),
 }
-EVENT_DATASETS = ("nmnist", "events")
+# Sets of the user's own files, with the endings that count; they may come without a test part.
+FILES: dict[str, Collection[str]] = {"folder": IMAGE_SUFFIXES, "nmnist": READERS, "events": READERS}
+RECORDED = frozenset({"nmnist", "events"})

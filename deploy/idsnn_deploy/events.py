@@ -12,8 +12,7 @@ border falls between the same two events on every machine, and whole frames add 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,43 +22,25 @@ from .event_files import DTYPE as DTYPE
 from .event_files import READERS as READERS
 from .event_files import Events, checked
 from .event_files import read as read
+from .reading import BY as BY
+from .reading import VALUES as VALUES
+from .reading import Binning as Binning
+from .reading import By, Values
 
-By = Literal["time", "count"]
-Values = Literal["counts", "binary"]
-BY, VALUES = ("time", "count"), ("counts", "binary")
 
 
-@dataclass(frozen=True)
-class Binning:
-    """How a recording becomes frames; the manifest's key `events`.
+def borders(binning: Binning, whole: int, timesteps: int) -> Array:
+    """Where frames 0 to T begin, int64 `(T + 1,)`, of a recording that is `whole` µs or events long."""
+    edges = np.arange(timesteps + 1, dtype=np.int64) * (binning.window or whole)
+    return np.asarray(-(-edges // timesteps))
 
-    Attributes:
-        by: whether frames share time or events evenly.
-        values: how many events a pixel saw, or whether it saw any.
-        window: what the T frames cover together, from the first event on: µs by time, events by count; None: all.
-    """
 
-    by: By = "time"
-    values: Values = "counts"
-    window: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.by not in BY or self.values not in VALUES:
-            raise UsageError(f"events by {self.by!r} as {self.values!r}; by one of {BY}, as one of {VALUES}")
-        if self.window is not None and self.window < 1:
-            raise UsageError(f"a window of {self.window}; give at least 1 (µs by time, events by count)")
-
-    def borders(self, whole: int, timesteps: int) -> Array:
-        """Where frames 0 to T begin, int64 `(T + 1,)`, of a recording that is `whole` µs or events long."""
-        edges = np.arange(timesteps + 1, dtype=np.int64) * (self.window or whole)
-        return np.asarray(-(-edges // timesteps))
-
-    def cuts(self, events: Events, timesteps: int) -> Array:
-        """Frame k holds `events[cuts[k]:cuts[k + 1]]`; int64 `(T + 1,)`."""
-        if self.by == "count":
-            return np.minimum(self.borders(len(events), timesteps), len(events))
-        t = np.ascontiguousarray(events["t"])
-        return np.asarray(np.searchsorted(t, t[0] + self.borders(int(t[-1] - t[0]) + 1, timesteps)))
+def cuts(binning: Binning, events: Events, timesteps: int) -> Array:
+    """Frame k holds `events[cuts[k]:cuts[k + 1]]`; int64 `(T + 1,)`."""
+    if binning.by == "count":
+        return np.minimum(borders(binning, len(events), timesteps), len(events))
+    t = np.ascontiguousarray(events["t"])
+    return np.asarray(np.searchsorted(t, t[0] + borders(binning, int(t[-1] - t[0]) + 1, timesteps)))
 
 
 def to_frames(
@@ -89,10 +70,10 @@ def to_frames(
     binning = Binning(by, values, window)
     if timesteps < 1 or len(shape) != 3 or shape[0] != 2:
         raise UsageError(f"events become at least 1 frame of shape (2, H, W), not {timesteps} of {tuple(shape)}")
-    cuts = binning.cuts(checked(events, where), timesteps)
+    at = cuts(binning, checked(events, where), timesteps)
     inside(events, shape, where)
-    frame = np.repeat(np.arange(timesteps), np.diff(cuts))
-    return histogram(events[: cuts[-1]], frame, (timesteps, *shape), values)
+    frame = np.repeat(np.arange(timesteps), np.diff(at))
+    return histogram(events[: at[-1]], frame, (timesteps, *shape), values)
 
 
 def histogram(events: Events, frame: Array, shape: tuple[int, ...], values: Values) -> Array:

@@ -6,9 +6,10 @@ import os
 
 import numpy as np
 
-from .class_trees import Division, class_files
+from .class_trees import class_files
 from .images import load_image
 from .progress import track
+from .reading import Division
 from .split import Split
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})

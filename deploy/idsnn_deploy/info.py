@@ -11,6 +11,7 @@ from .errors import EXIT_OK
 from .layer_table import Layer, Synapses
 from .manifest import Bundle, Manifest, read_bundle
 from .printable import printable
+from .reading import Binning
 from .text_table import format_table
 
 
@@ -25,6 +26,7 @@ def describe(manifest: Manifest) -> dict[str, str]:
         "trained on": manifest.dataset or "unknown",
         "classes": f"{len(manifest.labels)}: {labels}",
         "input": f"{_sizes(manifest.input_shape)}, {_ENCODINGS[manifest.encoding]}",
+        **({} if manifest.events is None else {"events": _binned(manifest.events)}),
         "normalization": normalized,
         "time steps": f"{manifest.timesteps}, dt {manifest.dt:g} s",
         "synaptic layers": f"{len(synapses)}, {sum(math.prod(layer.weight_shape) for layer in synapses):,} weights",
@@ -38,6 +40,12 @@ def describe(manifest: Manifest) -> dict[str, str]:
 
 
 _ENCODINGS = {"static": "the same image at every step", "frames": "a frame a step"}
+
+
+def _binned(events: Binning) -> str:
+    unit = "µs" if events.by == "time" else "events"
+    window = "the whole recording" if events.window is None else f"{events.window:,} {unit} from the first event"
+    return f"{events.values} by {events.by}, {window}"
 
 
 def _normalization(mean: list[float], std: list[float]) -> str:

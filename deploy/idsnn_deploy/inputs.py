@@ -7,7 +7,12 @@
 | path, encoded bytes, Pillow image | read by the rule of `images` |
 | list or tuple | any of these, one after the other |
 
-A network whose input varies in time takes float arrays `(T, N, ...)` alone.
+A network whose input varies in time takes float arrays `(T, N, ...)`, and where it was trained on events
+
+| given | is |
+|---|---|
+| structured array of events, path of a recording | one sample, binned as in training (`recordings.clip`) |
+| list or tuple of these | samples, one after the other |
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from .arrays import Array
 from .errors import UsageError
 from .images import ImageSource, load_image
 from .manifest import Manifest
+from .recordings import clip
 
 Images = Array | ImageSource | Sequence[Any]
 
@@ -38,7 +44,8 @@ def batches(images: Images, manifest: Manifest, size: int) -> Iterator[Array]:
         ValueError, TypeError: an array of another shape, range or type.
     """
     if manifest.sample_axis:
-        yield from _chunks(_clip(images, manifest), size, manifest.sample_axis)
+        for part in _recorded(images, manifest, size):
+            yield from _chunks(_clip(part, manifest), size, manifest.sample_axis)
     elif isinstance(images, (list, tuple)):
         if not images:
             raise ValueError("no images were given")
@@ -112,6 +119,17 @@ def _floats(values: Array, manifest: Manifest) -> Array:
         words = "in 0..1" if manifest.mean is not None else "finite"
         raise ValueError(f"float inputs must be {words}; these reach from {low:g} to {high:g}")
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _recorded(images: Images, manifest: Manifest, size: int) -> Iterator[Images]:
+    """Recordings as frames `(T, n, ...)`, at most `size` at a time; anything else as it is."""
+    plain = isinstance(images, np.ndarray) and images.dtype.names is None
+    if manifest.events is None or plain:
+        yield images
+        return
+    each: Sequence[Any] = images if isinstance(images, (list, tuple)) else [images]
+    for start in range(0, len(each), size):
+        yield np.stack([clip(one, manifest) for one in each[start : start + size]], axis=1)
 
 
 def _clip(frames: Images, manifest: Manifest) -> Array:

@@ -24,6 +24,7 @@ from .json_types import (
     MalformedError,
     Positive,
     Rule,
+    WhereThere,
     fits,
     keys_of,
     matching,
@@ -31,6 +32,7 @@ from .json_types import (
     write,
 )
 from .layer_table import LayerTable, Neurons, Synapses
+from .reading import Binning, Division
 
 _Size = TypeVar("_Size", int, None)  # None: any
 FORMAT_VERSION = 1
@@ -114,6 +116,8 @@ class Manifest:
     input_shape: Annotated[list[Positive], NOT_EMPTY]
     layers: LayerTable
     encoding: Encoding = "static"
+    events: WhereThere[Binning | None] = None
+    division: WhereThere[Division | None] = None
     files: dict[FileName, FileEntry] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     test_accuracy: Fraction | None = None
@@ -159,7 +163,9 @@ class Manifest:
         return replace(self, digest=sha256(canonical_json(body)))
 
 
-OPTIONAL = frozenset({"encoding", "teacher"})  # keys that a reader does without; every other one is there
+OPTIONAL = frozenset(
+    {"encoding", "teacher", "events", "division"}
+)  # keys that a reader does without; every other one is there
 
 
 def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:

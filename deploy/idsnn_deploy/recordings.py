@@ -17,25 +17,34 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .class_trees import Division, class_files
+from .class_trees import class_files
 from .event_files import READERS, Events, read
-from .events import Binning, to_frames
+from .events import to_frames
+from .manifest import Manifest
 from .progress import track
+from .reading import Binning, Division
 from .split import Split
 
 SENSORS = {"nmnist": (34, 34)}  # height, width
 
 
-def frames_of(
-    file: str | os.PathLike[str], shape: Sequence[int], timesteps: int, binning: Binning
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The frames of a recording, float32 `(T, 2, H, W)`; errors begin with the file's name.
+def clip(recording: Any, manifest: Manifest) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A recording as the frames of a bundle, float32 `(T, 2, H, W)`, binned as in training.
+
+    Args:
+        recording: a path, or a structured array of events.
+        manifest: of a bundle that takes events.
 
     Raises:
-        DataError: a broken recording, or events outside the sensor.
+        DataError: a broken recording, or events outside the sensor; the line begins with the file's name.
     """
-    channels, height, width = shape
-    return to_frames(read(file), (channels, height, width), timesteps, **vars(binning), where=str(file))
+    file = isinstance(recording, (str, os.PathLike))
+    if not (file or isinstance(recording, np.ndarray)):
+        raise TypeError(f"a recording is a path or a structured array of events, not a {type(recording).__name__}")
+    channels, height, width = manifest.input_shape
+    binning, where = vars(manifest.events or Binning()), os.fspath(recording) if file else "events"
+    events = read(recording) if file else recording
+    return to_frames(events, (channels, height, width), manifest.timesteps, **binning, where=str(where))
 
 
 def read_recordings(

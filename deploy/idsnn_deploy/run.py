@@ -63,7 +63,7 @@ def run(
     say: Callable[[Any], None],
 ) -> int:
     """Runs the command: every image is classified before anything is printed."""
-    if session.manifest.sample_axis:
+    if session.manifest.sample_axis and session.manifest.events is None:
         raise UsageError(f"{session.bundle.folder}: its input varies in time, image files do not; use Session.step")
     answers = [answer(session, image, steps, margin) for image in track(images, "classifying")]
     if as_json:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .events import Binning, Values
+from .reading import Binning, Values
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 | data set | is |
 |---|---|
-| a name of `idsnn_deploy.datasets` | its test images; those of `folder` are decoded as they are needed |
+| a name of `idsnn_deploy.datasets` | its test part; files (`folder`, `nmnist`, `events`) are read as they are needed |
 | npz | `--data FILE.npz` with `labels` (N,) and `images` (N, ...), or `input` (T, N, ...) where it varies in time |
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.class_trees import class_files
-from idsnn_deploy.datasets import IMAGE_SUFFIXES, Split, load_split
+from idsnn_deploy.datasets import FILES, RECORDED, Split, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.manifest import Manifest
 
@@ -62,10 +62,10 @@ def open_source(
         raise UsageError(f"--limit {limit}: give at least 1 image")
     if chosen == "npz":
         return _from_arrays(data, split, limit, manifest)
-    if manifest.sample_axis:
-        raise UsageError(f"--dataset {chosen}: the bundle takes input that varies in time; pass --dataset npz")
-    if chosen == "folder" and data is not None:
-        found = class_files(data, split, IMAGE_SUFFIXES, limit=limit)
+    if bool(manifest.sample_axis) != (chosen in RECORDED) or (chosen in RECORDED and manifest.events is None):
+        raise UsageError(f"--dataset {chosen}: the bundle takes {_kind(manifest)}")
+    if chosen in FILES and data is not None:
+        found = class_files(data, split, FILES[chosen], manifest.division, limit)
         _check_classes(chosen, found.classes, manifest)
         return LabelledSplit(chosen, split, found.files, found.labels)
     whole = load_split(chosen, split, data, None, limit)
@@ -101,6 +101,12 @@ def _from_arrays(
     part = slice(limit)
     x = x[:, part] if frames else x[part]
     return LabelledSplit(Path(path).stem, split, x.astype(np.float32), labels[part])
+
+
+def _kind(manifest: Manifest) -> str:
+    if manifest.encoding == "static":
+        return "images"
+    return "input that varies in time; pass --dataset npz" if manifest.events is None else "recordings of events"
 
 
 def _check_classes(name: str, classes: tuple[str, ...], manifest: Manifest) -> None:

@@ -53,7 +53,7 @@ def evaluate(
     Args:
         bundle: a bundle with `model.probe.onnx`, or its folder.
         images: float32 `(N, C, H, W)` in 0..1, uint8 `(N, H, W, C)`, or anything whose slices are that; for a network
-            whose input varies in time float32 `(T, N, ...)`.
+            whose input varies in time float32 `(T, N, ...)`, or recordings of events where it was trained on them.
         labels: the classes, indices into the manifest's labels.
         variant: "fp32" or "int8": which of the bundle's networks.
         batch_size: images at a time; it changes no count, and more than a few gain nothing on a CPU.
@@ -95,7 +95,12 @@ def evaluate(
 
 
 def _length(images: Labelled, manifest: Manifest) -> int:
-    return int(images.shape[1]) if manifest.sample_axis and isinstance(images, np.ndarray) else len(images)
+    return int(images.shape[1]) if _is_clip(images, manifest) else len(images)  # type: ignore[attr-defined]
+
+
+def _is_clip(images: Labelled, manifest: Manifest) -> bool:
+    """Whether samples lie behind time, `(T, N, ...)`; recordings come one after the other."""
+    return bool(manifest.sample_axis) and isinstance(images, np.ndarray)
 
 
 def _checked(labels: Sequence[int] | Array, count: int, manifest: Manifest) -> Array:
@@ -117,7 +122,7 @@ def _batches(
 ) -> Iterable[tuple[int, Array]]:
     for start in progress(range(0, count, size)):
         part: Any = slice(start, start + size)
-        chunk = images[:, part] if manifest.sample_axis else images[part]  # type: ignore[index]
+        chunk = images[:, part] if _is_clip(images, manifest) else images[part]  # type: ignore[index]
         for x in batches(chunk, manifest, size):
             yield start, x
 

@@ -101,6 +101,8 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         input_shape=[int(n) for n in steps[steps.input].shape],
         layers=layers,
         encoding=metadata.encoding,
+        events=metadata.events,
+        division=source.about.get("division"),
         files=listing(folder),
         parity=parity,
         test_accuracy=source.about.get("test_accuracy"),
@@ -140,7 +142,7 @@ def _gates(
         if source.torch is not None:
             from .from_torch.stepping import run_prepared
 
-            exact = {"torch": run_prepared(source.torch.prepared, x, timesteps)}
+            exact = {"torch": run_prepared(source.torch.prepared, x, timesteps, frames=source.frames)}
             figures.setdefault("exact, float64", []).append(exact_gate(reference, exact))
         for name, candidate in candidates.items():
             logits, spikes = candidate(part)
@@ -160,7 +162,9 @@ def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: Expor
         trained = source.torch.trained
         yield (
             "torch",
-            lambda images: run_model(trained, source.metadata.normalized(images).astype(np.float32), timesteps),
+            lambda images: run_model(
+                trained, source.metadata.normalized(images).astype(np.float32), timesteps, frames=source.frames
+            ),
         )
     if config.writes("model"):
         options = source.onnx_options(config.fixed_batch)

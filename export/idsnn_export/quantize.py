@@ -51,21 +51,26 @@ def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: Export
     small = (folder / model_file("model", "int8")).read_bytes()
     figures = accuracy_gate(
         (folder / model_file("model")).read_bytes(), small,
-        source.images(EVALUATED, "test"), source.labels(EVALUATED, "test"),
+        source.images(EVALUATED, "test"), source.labels(EVALUATED, "test"), axis=int(source.frames),
     )  # fmt: skip
     golden = np.load(folder / GOLDEN)["images"]
     (logits,) = run(session(small), golden, ["logits"])
     figures["golden_classes"] = logits.argmax(1).tolist()
-    return {**figures, "layers": len(formats), **({"calibrated_on": len(images)} if config.int8 else {})}
+    return {
+        **figures,
+        "layers": len(formats),
+        **({"calibrated_on": images.shape[int(source.frames)]} if config.int8 else {}),
+    }
 
 
-def accuracy_gate(full: bytes, small: bytes, images: Array, labels: Array) -> dict[str, Any]:
+def accuracy_gate(full: bytes, small: bytes, images: Array, labels: Array, axis: int = 0) -> dict[str, Any]:
     """Figures of two models on the same images: accuracy of both, and how many samples got another class.
 
     Args:
         full, small: the bytes of the float32 and of the 8-bit model.
         images: float32 (N, C, H, W) in 0..1.
         labels: (N,).
+        axis: where the samples lie: 1 for frames (T, N, C, H, W).
 
     Raises:
         ParityError: `small` is right on more than 0.5 points fewer of them.
@@ -73,18 +78,19 @@ def accuracy_gate(full: bytes, small: bytes, images: Array, labels: Array) -> di
     chosen = []
     for model in (full, small):
         ready = session(model)
-        starts = track(range(0, len(images), BATCH), "accuracy of 8 bits")
-        chosen.append(np.concatenate([run(ready, images[i : i + BATCH], ["logits"])[0].argmax(1) for i in starts]))
+        parts = np.split(images, range(BATCH, len(labels), BATCH), axis)
+        answers = (run(ready, part, ["logits"])[0] for part in track(parts, "accuracy of 8 bits"))
+        chosen.append(np.concatenate([logits.argmax(1) for logits in answers]))
     right = [int((each == labels).sum()) for each in chosen]
-    accuracy = [count / len(images) for count in right]
-    if 1000 * (right[0] - right[1]) > MOST_LOST * len(images):
+    accuracy = [count / len(labels) for count in right]
+    if 1000 * (right[0] - right[1]) > MOST_LOST * len(labels):
         raise ParityError(
-            f"8 bits lose {100 * (accuracy[0] - accuracy[1]):.2f} points on {len(images)} test images "
+            f"8 bits lose {100 * (accuracy[0] - accuracy[1]):.2f} points on {len(labels)} test images "
             f"({accuracy[0]:.2%} in float32, {accuracy[1]:.2%} in 8 bits); at most {MOST_LOST / 10} may be lost. "
             f"Calibrate on more images (--calibrate N), or export without --int8"
         )
     return {
-        "samples": len(images),
+        "samples": len(labels),
         "accuracy_float32": accuracy[0],
         "accuracy_int8": accuracy[1],
         "other_class": int((chosen[0] != chosen[1]).sum()),

@@ -12,7 +12,7 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
-from idsnn_deploy.datasets import load_split
+from idsnn_deploy.datasets import FILES, Reading, load_split
 from idsnn_deploy.errors import RunError, UsageError
 
 from .config import ExportConfig
@@ -101,15 +101,8 @@ def _from_run(config: ExportConfig) -> Source:
     run = idsnn.load_run(config.source)
     settings = run.config
     shape = tuple(settings["input_shape"])
-    metadata = Metadata(
-        timesteps=config.timesteps or settings["timesteps"],
-        dt=config.dt or DEFAULT_DT,
-        mean=tuple(settings["mean"]),
-        std=tuple(settings["std"]),
-        labels=tuple(settings["labels"]),
-    )
-    if config.encoding == "frames":
-        raise UsageError("--encoding frames is for NIR files; a run's images are static")
+    reading = Reading.of(settings, shape=shape, timesteps=config.timesteps or settings["timesteps"])
+    metadata = _said(settings, reading, config)
     student = own_module(run.student)
     network = prepare(student, shape, dt=metadata.dt, pool=config.pool)
     graph = to_graph(network, shape)
@@ -121,9 +114,26 @@ def _from_run(config: ExportConfig) -> Source:
             "accuracy": run.summary.get("teacher_accuracy"),
             "dense_macs": dense_macs(run.teacher, shape),
         }
-    read = _Reader(settings["dataset"], config.data or settings["data"], shape, metadata.labels or ())
+    read = _Reader(settings["dataset"], config.data or settings["data"], reading, metadata.labels or ())
     about = {"dataset": settings["dataset"], "test_accuracy": run.summary.get("student_accuracy"), "teacher": teacher}
+    about["division"] = reading.division if settings["dataset"] in FILES else None
     return Source(graph, metadata, read.images, read.labels, Torch(student, network), about)
+
+
+def _said(settings: dict[str, Any], reading: Reading, config: ExportConfig) -> Metadata:
+    """How a run's graph is run."""
+    frames = settings.get("encoding") == "frames"
+    if config.encoding is not None and (config.encoding == "frames") != frames:
+        raise UsageError(f"--encoding {config.encoding} is for NIR files; the run was trained on the other one")
+    return Metadata(
+        timesteps=reading.timesteps,
+        dt=config.dt or DEFAULT_DT,
+        encoding="frames" if frames else "static",
+        mean=None if settings["mean"] is None else tuple(settings["mean"]),
+        std=None if settings["std"] is None else tuple(settings["std"]),
+        labels=tuple(settings["labels"]),
+        events=reading.binning if frames else None,
+    )
 
 
 def _from_file(config: ExportConfig) -> Source:
@@ -141,6 +151,7 @@ def _from_file(config: ExportConfig) -> Source:
         mean=said.mean if said else None,
         std=said.std if said else None,
         labels=(said.labels if said else None) or tuple(map(str, range(int(np.prod(outputs))))),
+        events=said.events if said else None,
     )
     write_metadata(graph, metadata)
     leading = (timesteps,) * metadata.sample_axis
@@ -157,8 +168,8 @@ def _from_file(config: ExportConfig) -> Source:
 class _Reader:
     """The first images of a data set's parts, read once each."""
 
-    def __init__(self, name: str, data: str | Path | None, shape: tuple[int, ...], classes: tuple[str, ...]) -> None:
-        self.name, self.data, self.shape, self.classes = name, data, shape, classes
+    def __init__(self, name: str, data: str | Path | None, reading: Reading, classes: tuple[str, ...]) -> None:
+        self.name, self.data, self.reading, self.classes = name, data, reading, classes
         self._read: dict[tuple[int, str], tuple[Array, Array]] = {}
 
     def images(self, count: int, split: str) -> Array:
@@ -169,8 +180,7 @@ class _Reader:
 
     def _part(self, count: int, split: str) -> tuple[Array, Array]:
         if (count, split) not in self._read:
-            channels, height, width = self.shape
-            found = load_split(self.name, split, self.data, (channels, height, width), count)
+            found = load_split(self.name, split, self.data, None, count, self.reading)
             if found.classes != self.classes:
                 raise RunError(f"{self.data}: other classes than the run was trained on; name its data with --data DIR")
             self._read[count, split] = found.pixels(), found.labels

@@ -15,7 +15,9 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError
+from idsnn_deploy.json_types import read as read_json
 from idsnn_deploy.manifest import Encoding
+from idsnn_deploy.reading import Binning
 
 KEY = "idsnn"
 FORMAT_VERSION = 1
@@ -34,6 +36,7 @@ class Metadata:
         mean, std: per input channel, of `(image - mean) / std`; None where inputs are taken as they are.
         labels: the classes' names in the order of the outputs.
         format_version: of this string.
+        events: how the frames were binned, where they are those of an event camera.
     """
 
     timesteps: int
@@ -44,6 +47,7 @@ class Metadata:
     std: tuple[float, ...] | None = None
     labels: tuple[str, ...] | None = None
     format_version: int = FORMAT_VERSION
+    events: Binning | None = None
 
     @property
     def sample_axis(self) -> int:
@@ -62,7 +66,8 @@ class Metadata:
 def write_metadata(graph: nir.NIRGraph, metadata: Metadata) -> None:
     """Puts `metadata` into the graph, in place."""
     _check(metadata)
-    graph.metadata = {**graph.metadata, KEY: json.dumps(asdict(metadata), sort_keys=True)}
+    said = {key: value for key, value in asdict(metadata).items() if key != "events" or value is not None}
+    graph.metadata = {**graph.metadata, KEY: json.dumps(said, sort_keys=True)}
 
 
 def read_metadata(graph: nir.NIRGraph) -> Metadata | None:
@@ -80,6 +85,8 @@ def read_metadata(graph: nir.NIRGraph) -> Metadata | None:
         for name in ("mean", "std", "labels"):
             if content.get(name) is not None:
                 content[name] = tuple(content[name])
+        if content.get("events") is not None:
+            content["events"] = read_json(Binning, content["events"], "events")
         metadata = Metadata(**{name: value for name, value in content.items() if name in names})
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise GraphError(f"metadata `{KEY}` of the graph is not what idsnn writes: {error}") from None

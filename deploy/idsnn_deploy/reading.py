@@ -1,0 +1,79 @@
+"""How a data set is read, beside its name and place: what training settles, and export, evaluation and device repeat.
+
+No numpy here, so that flags and manifests are checked before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .errors import UsageError
+from .json_types import Count, Fraction, Positive
+
+By = Literal["time", "count"]
+Values = Literal["counts", "binary"]
+BY, VALUES = ("time", "count"), ("counts", "binary")
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How a recording becomes frames (the equations of `events`); the manifest's key `events`.
+
+    Attributes:
+        by: whether frames share time or events evenly.
+        values: how many events a pixel saw, or whether it saw any.
+        window: what the T frames cover together, from the first event on: µs by time, events by count; None: all.
+    """
+
+    by: By = "time"
+    values: Values = "counts"
+    window: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if self.by not in BY or self.values not in VALUES:
+            raise UsageError(f"events by {self.by!r} as {self.values!r}; by one of {BY}, as one of {VALUES}")
+        if self.window is not None and self.window < 1:
+            raise UsageError(f"a window of {self.window}; give at least 1 (µs by time, events by count)")
+
+
+@dataclass(frozen=True)
+class Division:
+    """How files that come without a test part are divided; the manifest's key `division`.
+
+    Attributes:
+        test_fraction: part of each class's files that is for testing.
+        split_seed: chooses which.
+    """
+
+    test_fraction: Fraction = 0.2
+    split_seed: Count = 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a data set is read.
+
+    Attributes:
+        shape: `(C, H, W)` to bring images of files to, or of the sensor of recordings; None: what is found.
+        limit: at most this many samples, classes in turn, always the same ones; None: all.
+        division: how a tree without a test part is divided.
+        timesteps: T, the frames of a recording.
+        binning: how a recording becomes frames.
+    """
+
+    shape: tuple[int, int, int] | None = None
+    limit: int | None = None
+    division: Division = field(default_factory=Division)
+    timesteps: int = 10
+    binning: Binning = field(default_factory=Binning)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], **known: Any) -> Reading:
+        """How a run's config.json says it, with `known` over it; what neither says has the defaults."""
+        division = {name: settings[name] for name in ("test_fraction", "split_seed") if name in settings}
+        named = {name: f"events_{name}" for name in ("by", "values", "window")}
+        binning = {name: settings[key] for name, key in named.items() if key in settings}
+        steps = {"timesteps": settings["timesteps"]} if "timesteps" in settings else {}
+        return cls(**{"division": Division(**division), "binning": Binning(**binning), **steps, **known})

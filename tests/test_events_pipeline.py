@@ -1,0 +1,148 @@
+"""One recording, one answer: torch, ONNX, `idsnn-evaluate` and `idsnn-deploy run` bin alike and agree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from event_trees import write_tree
+
+import idsnn
+from idsnn.cli import main as train
+from idsnn_deploy import Session, read_bundle
+from idsnn_deploy.cli import main as deploy
+from idsnn_deploy.events import Binning, read, to_frames
+from idsnn_evaluation.cli import main as evaluate
+from idsnn_export.cli import main as export
+from idsnn_export.graph.metadata import read_metadata
+from idsnn_export.nir_file.reader import read_nir
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tree/, a run trained on binary frames of a fixed window, and its bundle."""
+    root = tmp_path_factory.mktemp("events")
+    write_tree(root / "tree", train=6, test=3)
+    settings = ["--timesteps", str(STEPS), "--width", "4", "--epochs", "2", "--batch-size", "4", "--arm", "baseline"]
+    window = ["--events-window", "40000", "--sensor", "12", "12"]
+    assert (
+        train([*settings, *window, "--dataset", "events", "--data", str(root / "tree"), "--out", str(root / "run")])
+        == 0
+    )
+    assert export([str(root / "run"), "--out", str(root / "bundle"), "--int8"]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def recordings(folder: Path) -> list[str]:
+    return [str(file) for file in sorted((folder / "tree" / "test").rglob("*.bin"))]
+
+
+def said(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> Any:
+    assert deploy(arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_binning_travels_from_the_config_to_the_device(folder: Path) -> None:
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert (config["events_by"], config["events_values"], config["events_window"]) == ("time", "binary", 40_000)
+    metadata = read_metadata(read_nir(folder / "bundle" / "model.nir"))
+    assert metadata is not None
+    assert (metadata.events, metadata.encoding, metadata.mean) == (Binning("time", "binary", 40_000), "frames", None)
+    body = json.loads((folder / "bundle" / "manifest.json").read_text())
+    assert body["events"] == {"by": "time", "values": "binary", "window": 40_000}
+    assert body["division"] == {"test_fraction": 0.2, "split_seed": 0}
+    assert read_bundle(folder / "bundle").manifest.events == Binning("time", "binary", 40_000)
+
+
+def test_one_recording_has_the_same_logits_everywhere(
+    folder: Path, recordings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = np.stack([to_frames(read(f), (2, 12, 12), STEPS, "time", "binary", 40_000) for f in recordings], axis=1)
+    with torch.no_grad():
+        trained = idsnn.load_run(folder / "run").student(torch.from_numpy(frames)).numpy()
+    session = Session(folder / "bundle")
+    np.testing.assert_allclose(session(recordings), trained, atol=1e-4)
+    np.testing.assert_array_equal(session(recordings), session(frames))
+    np.testing.assert_array_equal(session([read(f) for f in recordings]), session(frames))
+    printed = said(capsys, ["run", str(folder / "bundle"), *recordings, "--json"])
+    one_by_one = np.concatenate([session(recording) for recording in recordings])
+    np.testing.assert_array_equal(np.float32([each["logits"] for each in printed["images"]]), one_by_one)
+    stepped = Session(folder / "bundle", "step")
+    np.testing.assert_allclose(stepped(recordings), trained, atol=1e-4)
+    assert len(said(capsys, ["run", str(folder / "bundle"), recordings[0], "--anytime", "--margin", "1", "--json"])) > 0
+
+
+def test_the_stem_of_binary_frames_counts_as_accumulates(folder: Path, recordings: list[str]) -> None:
+    arguments = [str(folder / "bundle"), "--data", str(folder / "tree"), "--out", str(folder / "report")]
+    assert evaluate(arguments) == 0
+    report = json.loads((folder / "report" / "report.json").read_text())
+    stem = report["layers"][0]
+    assert (stem["role"], stem["stem_macs"], report["totals"]["stem_macs"]) == ("stem", 0, 0)
+    frames = np.stack([to_frames(read(f), (2, 12, 12), STEPS, "time", "binary", 40_000) for f in recordings])
+    # Every event meets 4 kernels of 3x3 weights, fewer at the borders: 2 of 3 rows on an edge.
+    taps = np.full(12, 3)
+    taps[[0, -1]] = 2
+    by_hand = 4 * (frames.sum(axis=(1, 2)) * np.outer(taps, taps)).sum()
+    assert stem["split"]["conv_acs"] == stem["split"]["effective_acs"] == by_hand
+    assert stem["split"]["events"] == frames.sum()
+    accuracy = json.loads((folder / "run" / "summary.json").read_text())["student_accuracy"]
+    assert report["accuracy"]["top1"] == accuracy
+
+
+def test_other_numbers_of_frames_are_binned_anew(folder: Path, recordings: list[str]) -> None:
+    assert export([str(folder / "run"), "--out", str(folder / "seven"), "--timesteps", "7"]) == 0
+    frames = np.stack([to_frames(read(f), (2, 12, 12), 7, "time", "binary", 40_000) for f in recordings], axis=1)
+    session = Session(folder / "seven")
+    np.testing.assert_array_equal(session(recordings), session(frames))
+
+
+def test_a_broken_recording_is_one_line_with_its_name_and_code_2(
+    folder: Path, recordings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, data, words in (
+        ("cut.bin", Path(recordings[0]).read_bytes()[:-1], "truncated"),
+        ("empty.bin", b"", "holds no events"),
+        ("far.bin", bytes((30, 0, 0, 0, 0)), "an event at x = 30, outside the sensor of 12x12 pixels"),
+        ("back.bin", bytes((0, 0, 0, 0, 9, 0, 0, 0, 0, 8)), "time runs backwards at event 1"),
+        ("what.jpg", b"\xff\xd8", "not a recording of a known ending"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        assert deploy(["run", str(folder / "bundle"), str(tmp_path / name)]) == 2
+        error = capsys.readouterr().err
+        assert name in error
+        assert words in error
+        assert error.count("\n") == 1
+
+
+def test_a_tree_without_a_test_part_is_evaluated_on_what_training_left_out(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "tree" / "train", tmp_path / "flat")
+    arguments = [
+        "--dataset",
+        "events",
+        "--data",
+        str(tmp_path / "flat"),
+        "--width",
+        "4",
+        "--epochs",
+        "1",
+        "--timesteps",
+        "2",
+    ]
+    more = ["--test-fraction", "0.5", "--split-seed", "3", "--arm", "baseline", "--batch-size", "2"]
+    assert train([*arguments, *more, "--sensor", "12", "12", "--out", str(tmp_path / "run")]) == 0
+    assert export([str(tmp_path / "run"), "--graphs", "probe"]) == 0
+    bundle = tmp_path / "run" / "bundle"
+    assert json.loads((bundle / "manifest.json").read_text())["division"] == {"test_fraction": 0.5, "split_seed": 3}
+    assert evaluate([str(bundle), "--data", str(tmp_path / "flat"), "--out", str(tmp_path / "report")]) == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["provenance"]["samples"] == 6
+    accuracy = json.loads((tmp_path / "run" / "summary.json").read_text())["student_accuracy"]
+    assert report["accuracy"]["top1"] == accuracy
