@@ -28,7 +28,6 @@ from .reading import Binning as Binning
 from .reading import By, Values
 
 
-
 def borders(binning: Binning, whole: int, timesteps: int) -> Array:
     """Where frames 0 to T begin, int64 `(T + 1,)`, of a recording that is `whole` µs or events long."""
     edges = np.arange(timesteps + 1, dtype=np.int64) * (binning.window or whole)
