@@ -1,0 +1,85 @@
+/* A spiking network in whole numbers: the form of its tables, and what computes them.
+ *
+ * Maps are stored row by row, a pixel's channels side by side. A neuron's spikes over the steps are one small pattern:
+ * bit t is set where it fired at step t. C99, no heap, no recursion, no library, no state of its own.
+ */
+#ifndef IDSNN_KERNELS_H
+#define IDSNN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "idsnn_bits.h" /* idsnn_bits: the type of a pattern, as many bits as there are steps */
+
+#define IDSNN_INPUT (-1)  /* a path's source: the image, or the frames */
+#define IDSNN_NOWHERE (-1) /* a place in the arena that is not needed */
+
+typedef struct {
+  int32_t height, width, channels;
+} idsnn_shape;
+
+typedef struct { /* zeros around the map are `pad` before; what is behind follows from the sizes */
+  int32_t kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, hole_y, hole_x;
+} idsnn_window;
+
+/* One way into a layer: source, pooling, weights, pooling. Every sum is exact. */
+typedef struct {
+  int32_t source;           /* an index into the layers, or IDSNN_INPUT */
+  int32_t delayed;          /* 1: what the source gave one step before */
+  idsnn_shape from;         /* the source's map */
+  idsnn_window pool;        /* a window of 1 where there is none */
+  idsnn_shape pooled;       /* the map that the weights read */
+  const int8_t *weights8;   /* [ky][kx][input channel][output channel of its group]; or */
+  const int16_t *weights16; /* the same in 16 bits; or neither, and spikes enter as they are */
+  idsnn_window window;
+  idsnn_shape to;           /* the map that the weights give */
+  int32_t groups;
+  idsnn_window pool_after;
+  int32_t narrow;           /* 1: no sum leaves 16 bits, proved when this was written */
+  const int32_t *amplitude; /* per output channel, where there are no weights */
+  const uint8_t *shift;     /* per output channel, where there are */
+} idsnn_path;
+
+/* A constant per channel, or per neuron where `each` is 1. */
+typedef struct {
+  const int32_t *values;
+  int32_t each;
+} idsnn_constant;
+
+typedef enum { IDSNN_FIRES, IDSNN_INTEGRATES, IDSNN_READOUT } idsnn_kind;
+
+typedef struct {
+  const char *name;
+  idsnn_kind kind;
+  idsnn_shape shape;
+  const idsnn_path *paths;
+  int32_t path_count;
+  idsnn_constant offset, late, decay, synapse, membrane_offset, theta, reset; /* values NULL: 0, or absent */
+  int32_t out;      /* bytes into the arena: patterns, or values of a layer that integrates */
+  int32_t membrane; /* bytes into the arena, where calls go on from each other */
+  int32_t current;  /* the same for a synapse's current, or IDSNN_NOWHERE */
+  int32_t read_late; /* 1: some path delivers its spikes a step later */
+} idsnn_layer;
+
+typedef struct {
+  const idsnn_layer *layers;
+  int32_t layer_count;     /* the last one is the readout */
+  const int16_t *table;    /* [channel][256]: what a pixel or count stands for */
+  idsnn_shape input;
+  int32_t is_static;       /* 1: one image for all steps; 0: a frame per step */
+  int32_t scratch;         /* bytes into the arena */
+  int32_t row_capacity;    /* neurons in a row of any layer */
+  int32_t sum_capacity;    /* channels of any path */
+  int32_t list_rows, list_width, list_capacity; /* rows listed at a time, their pixels and spikes at most */
+} idsnn_network;
+
+/* Steps first..last-1 of one layer, over its whole map. `keep`: membranes go on from the last call and stay for the next,
+ * from rest at step 0. `logits` is added to by the readout. */
+void idsnn_take(const idsnn_network *network, const idsnn_layer *layer, const uint8_t *pixels, uint8_t *arena,
+                int32_t first, int32_t last, int32_t keep, int32_t *logits);
+
+#ifdef IDSNN_COUNT
+extern uint64_t idsnn_additions; /* of weights, since the program began */
+#endif
+
+#endif
