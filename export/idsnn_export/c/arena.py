@@ -51,7 +51,7 @@ def place(network: IntegerNetwork, table: Mapping[str, Sequence[PathRow]]) -> Ar
     sizes = {layer.name: _bytes(layer, width, steps) for layer in network.layers}
     outs, end = _shared(network, table, sizes)
     row = max(h_w_c[1] * h_w_c[2] for h_w_c in (map_shape(e.shape) for e in (*network.layers, network.readout)))
-    sums = max((row.to[2] for row in paths), default=1)
+    sums = max((row.groups * row.stride for row in paths), default=1)
     listed = [r for r in paths if r.weights is not None and r.source != network.input]
     list_rows = max(
         (1 if r.to[0] == 1 else (r.window.kernel[0] - 1) * r.window.dilation[0] + 1 for r in listed), default=1
@@ -93,7 +93,7 @@ def _shared(
 ) -> tuple[dict[str, int], int]:
     """First fit over the time from a map's making to its last reader; what is read late lives for ever."""
     order = {layer.name: i for i, layer in enumerate([*network.layers, network.readout])}
-    until = {name: at for name, at in order.items()}
+    until = dict(order)
     since = dict(order)
     for reader, rows in table.items():
         for row in rows:

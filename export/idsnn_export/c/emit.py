@@ -93,7 +93,7 @@ def _bits(timesteps: int) -> str:
     return (
         "/* A neuron's spikes over the steps: bit t is set where it fired at step t. */\n"
         "#ifndef IDSNN_BITS_H\n#define IDSNN_BITS_H\n\n#include <stdint.h>\n\n"
-        f"typedef uint{width}_t idsnn_bits;\n\n#endif\n"
+        f"#define IDSNN_STEPS {timesteps}\ntypedef uint{width}_t idsnn_bits;\n\n#endif\n"
     )
 
 
@@ -104,7 +104,7 @@ def _paths(index: int, layer: Layer, paths: Sequence[PathRow], order: dict[str, 
         if row.weights is None:
             amplitude = arrays.add("int32_t", row.amplitude, f"{layer.name}: what a spike of {row.source} counts for")
         else:
-            shift = arrays.add("uint8_t", row.shift, f"{layer.name}: shifts of the sums over {row.source}")
+            shift = arrays.add("int32_t", 1 << row.shift, f"{layer.name}: what the sums over {row.source} count for")
             what = f"{layer.name} reads {row.source}: " + " x ".join(map(str, row.weights.shape))
             if np.abs(row.weights).max(initial=0) < 128:
                 weights8 = arrays.add("int8_t", row.weights, what)
@@ -114,7 +114,7 @@ def _paths(index: int, layer: Layer, paths: Sequence[PathRow], order: dict[str, 
             f"    {{{order[row.source]}, {int(row.delayed)}, {_shape(row.from_)}, {_window(row.pool)}, "
             f"{_shape(row.pooled)}, {weights8}, {weights16},\n"
             f"     {_window(row.window)}, {_shape(row.to)}, {row.groups}, {_window(row.pool_after)}, {int(row.narrow)}, "
-            f"{amplitude}, {shift}}},"
+            f"{amplitude}, {shift}, {row.stride}}},"
         )
     if not paths:
         lines.append("    {0}")

@@ -23,6 +23,7 @@ Shape3 = tuple[int, int, int]  # (height, width, channels)
 Integers = NDArray[np.int64]
 NO_WINDOW = Window((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
 NARROW = 2**15  # sums below it are added up in 16 bits
+LANES = 8  # output channels that are added up together; rows of weights are filled up with zeros
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class PathRow:
     narrow: bool
     amplitude: Integers
     shift: Integers
+    stride: int  # output channels of a group, rounded up
 
 
 def map_shape(shape: tuple[int, ...]) -> Shape3:
@@ -68,7 +70,7 @@ def path_row(path: Path, layer: Layer, shapes: dict[str, tuple[int, ...]], large
             raise UnsupportedError(f"{layer.name}: reads a flattened map; C reads it through weights alone")
         return PathRow(
             path.source, path.delayed, map_shape(own), pool, to, None, NO_WINDOW, to, 1, NO_WINDOW, False,
-            _each(path.amplitude, layer), _each(path.shift, layer),
+            _each(path.amplitude, layer), _each(path.shift, layer), 0,
         )  # fmt: skip
     weights, window, groups, out = _convolution(weighted, pooled, any(flat))
     _at_most_one(after, layer.name)
@@ -77,7 +79,7 @@ def path_row(path: Path, layer: Layer, shapes: dict[str, tuple[int, ...]], large
     narrow = narrow and largest[path.source].max() <= 1
     return PathRow(
         path.source, path.delayed, map_shape(own), pool, map_shape(pooled), weights, window, map_shape(out), groups,
-        pool_after, narrow, _each(path.amplitude, layer), _each(path.shift, layer),
+        pool_after, narrow, _each(path.amplitude, layer), _each(path.shift, layer), weights.shape[-1],
     )  # fmt: skip
 
 
@@ -115,7 +117,7 @@ def _convolution(node: Any, shape: tuple[int, ...], flat: bool) -> tuple[Integer
     outputs, per_group, *kernel_ = weight.shape
     by_group = weight.reshape(groups, outputs // groups, per_group, *kernel_)
     rows = by_group.transpose(3, 4, 0, 2, 1).reshape(*kernel_, groups * per_group, outputs // groups)
-    return rows, window, groups, out
+    return np.pad(rows, [(0, 0)] * 3 + [(0, -rows.shape[-1] % LANES)]), window, groups, out
 
 
 def _each(values: Integers, layer: Layer) -> Integers:

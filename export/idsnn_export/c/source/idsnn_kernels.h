@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "idsnn_bits.h" /* idsnn_bits: the type of a pattern, as many bits as there are steps */
+#include "idsnn_bits.h" /* IDSNN_STEPS, and idsnn_bits: the type of a pattern, with a bit for each of them */
 
 #define IDSNN_INPUT (-1)  /* a path's source: the image, or the frames */
 #define IDSNN_NOWHERE (-1) /* a place in the arena that is not needed */
@@ -29,7 +29,7 @@ typedef struct {
   idsnn_shape from;         /* the source's map */
   idsnn_window pool;        /* a window of 1 where there is none */
   idsnn_shape pooled;       /* the map that the weights read */
-  const int8_t *weights8;   /* [ky][kx][input channel][output channel of its group]; or */
+  const int8_t *weights8;   /* [ky][kx][input channel][output channel of its group, zeros up to `stride`]; or */
   const int16_t *weights16; /* the same in 16 bits; or neither, and spikes enter as they are */
   idsnn_window window;
   idsnn_shape to;           /* the map that the weights give */
@@ -37,7 +37,8 @@ typedef struct {
   idsnn_window pool_after;
   int32_t narrow;           /* 1: no sum leaves 16 bits, proved when this was written */
   const int32_t *amplitude; /* per output channel, where there are no weights */
-  const uint8_t *shift;     /* per output channel, where there are */
+  const int32_t *shifted;   /* per output channel, where there are: 2^shift */
+  int32_t stride;           /* output channels of a group, rounded up to 8 */
 } idsnn_path;
 
 /* A constant per channel, or per neuron where `each` is 1. */
