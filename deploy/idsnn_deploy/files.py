@@ -18,7 +18,7 @@ from .exchange import exchange
 from .workspace import OLD, workspace
 
 # One of these lies in every folder that a command writes: a bundle, a run, a report.
-_OUR_FILES = frozenset({"manifest.json", "config.json", "report.json", "model.nir", "model.onnx"})
+_OUR_FILES = frozenset({"manifest.json", "config.json", "report.json", "model.nir", "model.onnx", "idsnn_model.h"})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # errors of a disk, a quota or a limit that is reached
 
 

@@ -46,7 +46,8 @@ def _run(given: argparse.Namespace) -> int:
         raise UsageError("name a run folder or a .nir file, or two artefacts with --diff A B")
     if otherwise.lint:
         return _lint(given.source, otherwise.lint, otherwise.json)
-    return _export(from_flags(ExportConfig, given), otherwise.json)
+    config = from_flags(ExportConfig, given)
+    return (_export_c if config.format == "c" else _export)(config, otherwise.json)
 
 
 def _export(config: ExportConfig, as_json: bool) -> int:
@@ -64,6 +65,18 @@ def _export(config: ExportConfig, as_json: bool) -> int:
             f"parity, {gate}: "
             + ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in figures.items())
         )
+    return EXIT_OK
+
+
+def _export_c(config: ExportConfig, as_json: bool) -> int:
+    from .c_folder import export_c
+
+    folder, figures = export_c(config)
+    if as_json:
+        say({"folder": str(folder), "answers": figures})
+        return EXIT_OK
+    say(f"{folder}: C99; test it with: make -C {folder} check")
+    say("beside float64: " + ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in figures.items()))
     return EXIT_OK
 
 

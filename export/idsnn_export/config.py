@@ -10,7 +10,7 @@ from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
 from idsnn_deploy.manifest import Encoding, Holds
 
-Format = Literal["nir", "onnx", "all"]
+Format = Literal["nir", "onnx", "all", "c"]
 Pooling = Literal["avg", "sum"]
 GRAPHS = ("onnx", "step", "probe")
 
@@ -20,9 +20,13 @@ class ExportConfig:
     """One export."""
 
     # Optional on the command line alone, where `--diff` names two others.
-    source: Path = field(metadata=about("a run folder, or a .nir file of any framework", "RUN_OR_NIR", nargs="?"))
+    source: Path = field(
+        metadata=about(
+            "a run folder, or a .nir file of any framework; for --format c a bundle, too", "RUN_OR_NIR", nargs="?"
+        )
+    )
     out: Path | None = flag(None, "the bundle's folder (default: RUN/bundle, or NAME-bundle)", "BUNDLE")
-    format: Format = flag("all", "model.nir, model.onnx, or both")
+    format: Format = flag("all", "model.nir, model.onnx, or both; c: a folder of C99 instead of a bundle")
     graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs", "LIST")
     int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
     weights_int8: bool = flag(False, "also 8-bit weights, for size alone")
@@ -54,6 +58,8 @@ class ExportConfig:
             raise UsageError(f"--batch {self.batch}: `dynamic`, or a number of at least 1")
         if self.calibrate < 1:
             raise UsageError(f"--calibrate {self.calibrate}: at least 1 training image")
+        if self.format == "c" and (self.int8 or self.weights_int8):
+            raise UsageError("--format c is in whole numbers already; leave out --int8 and --weights-int8")
         if self.int8 and self.weights_int8:
             raise UsageError("--int8 and --weights-int8 both make model.int8.onnx; choose one")
 

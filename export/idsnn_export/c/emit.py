@@ -33,7 +33,9 @@ class Arrays:
         key = kind, flat.tobytes()
         if key not in self.names:
             self.names[key] = f"idsnn_a{len(self.names)}"
-            self.text.append(f"/* {what} */\nconst {kind} {self.names[key]}[{len(flat)}] = {{\n{wrapped(flat)}}};\n")
+            self.text.append(
+                f"/* {_text(what)} */\nconst {kind} {self.names[key]}[{len(flat)}] = {{\n{wrapped(flat)}}};\n"
+            )
         return self.names[key]
 
     def declarations(self) -> str:
@@ -110,12 +112,12 @@ def _paths(index: int, layer: Layer, paths: Sequence[PathRow], order: dict[str, 
                 weights8 = arrays.add("int8_t", row.weights, what)
             else:
                 weights16 = arrays.add("int16_t", row.weights, what)
-        lines.append(
-            f"    {{{order[row.source]}, {int(row.delayed)}, {_shape(row.from_)}, {_window(row.pool)}, "
-            f"{_shape(row.pooled)}, {weights8}, {weights16},\n"
-            f"     {_window(row.window)}, {_shape(row.to)}, {row.groups}, {_window(row.pool_after)}, {int(row.narrow)}, "
-            f"{amplitude}, {shift}, {row.stride}}},"
-        )
+        fields = (
+            order[row.source], int(row.delayed), _shape(row.from_), _window(row.pool), _shape(row.pooled),
+            weights8, weights16, _window(row.window), _shape(row.to), row.groups, _window(row.pool_after),
+            int(row.narrow), amplitude, shift, row.stride,
+        )  # fmt: skip
+        lines.append(f"    {{{', '.join(map(str, fields))}}},")
     if not paths:
         lines.append("    {0}")
     return "\n".join([*lines, "};\n"])
@@ -163,8 +165,8 @@ def _window(window: Window) -> str:
 
 
 def _text(name: str) -> str:
-    """A node's name as it may stand in a C string or comment."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in name)
+    """Words with names from outside, as they may stand in a C string or comment."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.-:, ") else "_" for c in name)
 
 
 def _header(network: IntegerNetwork, arena: Arena, name: str) -> str:

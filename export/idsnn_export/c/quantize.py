@@ -135,7 +135,7 @@ def dynamics(step: Step, dt: float) -> Dynamics:
         UnsupportedError: a gain that is not above 0.
     """
     make = DYNAMICS[type(step.node)]
-    found = make(step.node, dt, np.zeros(step.shape))
+    found: Dynamics = make(step.node, dt, np.zeros(step.shape))
     if not (found.gain > 0).all():
         raise UnsupportedError(f"{step.name}: a gain of {found.gain.min():g}; C needs it above 0")
     return found
@@ -206,7 +206,7 @@ def _layer(
         unit = _unit(step, fine, [*constants, *entering], 2.0**fraction / most) * 2.0**-fraction
         if theta is None:  # its values are compared with each other: the same unit, seen from behind the gain
             g = _per_channel(step, real.gain)
-            unit = (unit * g).max() / g
+            unit = _snapped((unit * g).max(), fine) / g
         layer = _rounded(step, real, fine, (always, late, theta), unit, fraction)
         # Values, unlike spikes, are added up by the readout: room for it.
         if proved(layer, largest, timesteps, room=8 * timesteps if theta is None and not head else 1):
@@ -298,6 +298,12 @@ def _unit(step: Step, parts: Sequence[_Real], others: Sequence[Array], least: fl
     fixed = np.max([nothing, *(np.abs(c).reshape(step.shape[0], -1).max(1, initial=0) for c in others)], axis=0)
     scale = np.maximum(weights, fixed * least)
     return np.where(scale > 0, scale, 1.0)
+
+
+def _snapped(unit: float, parts: Sequence[_Real]) -> float:
+    """The unit, at most doubled so that what enters without weights counts for a power of two and is not rounded."""
+    entering = max((float(p.peak.max()) for p in parts if p.way.weights is None), default=0.0)
+    return entering / 2.0 ** np.floor(np.log2(entering / unit)) if entering > 0 else unit
 
 
 def _per_channel(step: Step, values: Array) -> Array:

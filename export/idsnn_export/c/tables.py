@@ -107,7 +107,8 @@ def _convolution(node: Any, shape: tuple[int, ...], flat: bool) -> tuple[Integer
     if isinstance(node, nir.Linear):
         kernel = (height, width) if flat else (1, 1)
         weight = weight.reshape(len(weight), -1, *kernel)
-        window, groups, out = Window(kernel, (1, 1), ((0, 0), (0, 0)), (1, 1)), 1, (len(weight),)
+        window, groups = Window(kernel, (1, 1), ((0, 0), (0, 0)), (1, 1)), 1
+        out: tuple[int, ...] = (len(weight),)
     else:
         window, groups = conv_window(node), int(node.groups)
         out = (len(weight), *window.slide(shape[1:]))

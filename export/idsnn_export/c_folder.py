@@ -1,0 +1,117 @@
+"""`idsnn-export SOURCE --format c`: a run, a bundle or a `.nir` file becomes a folder of C.
+
+What is written answers as `reference.integer` does, bit for bit; how that answers beside float64 on the same inputs is
+reported: its classes, and its accuracy where labels are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idsnn_deploy.errors import UsageError
+from idsnn_deploy.files import refuse_existing, replacing_folder
+from idsnn_deploy.golden import read_golden
+from idsnn_deploy.layer_table import Synapses
+from idsnn_deploy.manifest import MANIFEST, read_bundle
+
+from .c.quantize import integer_network
+from .c.write import write_c
+from .config import ExportConfig
+from .graph.layers import layer_table
+from .reference.integer import IntegerNetwork, run_integer
+from .reference.interpreter import trace
+from .source import Source, gate_samples, open_source
+
+Array = NDArray[Any]
+GOLDEN = 8  # inputs that the self-test answers
+
+
+def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
+    """Writes the folder; returns where it is, and the figures of its answers beside float64.
+
+    Raises:
+        UnsupportedError: a node without a form in C, by name; nothing is written.
+        UsageError: inputs that are no bytes.
+        IdsnnError: the source cannot be read.
+    """
+    beside = config.source / "c" if config.source.is_dir() else config.source.with_name(f"{config.source.stem}-c")
+    out = config.out or beside
+    refuse_existing(out, config.force)
+    source = _source(config)
+    data = source.metadata
+    network = integer_network(
+        source.graph, data.timesteps, mean=data.mean, std=data.std, dt=data.dt, static=not source.frames
+    )
+    count = gate_samples(_macs(source), data.timesteps)
+    pixels = whole_input(source.images(count, "test"), images=data.mean is not None or not source.frames)
+    figures = compared(network, source, pixels, None if source.labels is None else source.labels(count, "test"))
+    axis = int(source.frames)
+    golden = np.take(pixels, np.arange(min(GOLDEN, pixels.shape[axis])), axis)
+    labels = data.labels or tuple(map(str, range(int(np.prod(network.readout.shape)))))
+    with replacing_folder(out, config.force) as folder:
+        write_c(folder, network, out.name, golden, labels)
+    return out, figures
+
+
+def whole_input(x: Array, images: bool) -> NDArray[np.uint8]:
+    """Inputs as bytes: pixels in 0..1 to the nearest of 0..255, counts as they are.
+
+    Raises:
+        UsageError: frames that are not whole numbers in 0..255.
+    """
+    values = np.asarray(x, np.float64) * (255 if images else 1)
+    whole = np.rint(values)
+    if not images and ((whole != values).any() or whole.min(initial=0) < 0 or whole.max(initial=0) > 255):
+        raise UsageError("--format c: frames of a network for C are counts, whole numbers in 0..255")
+    return whole.astype(np.uint8)
+
+
+def compared(
+    network: IntegerNetwork, source: Source, pixels: NDArray[np.uint8], labels: Array | None
+) -> dict[str, Any]:
+    """The figures of the network in whole numbers beside float64, on the same bytes."""
+    data = source.metadata
+    images = data.mean is not None or not source.frames
+    x = data.normalized(pixels / np.float32(255 if images else 1))
+    reference = trace(source.graph, x, data.timesteps, dt=data.dt)
+    logits, spikes = run_integer(network, pixels)
+    ours, theirs = (v.reshape(len(v), -1).argmax(1) for v in (logits, reference.logits))
+    sizes = [(int((spikes[name] != fired).sum()), fired.size) for name, fired in reference.spikes.items()]
+    figures: dict[str, Any] = {
+        "samples": len(ours),
+        "other_class": int((ours != theirs).sum()),
+        "other_spikes": sum(n for n, _ in sizes) / max(1, sum(n for _, n in sizes)),
+    }
+    if labels is not None:
+        figures |= {"accuracy_float64": float((theirs == labels).mean()), "accuracy_c": float((ours == labels).mean())}
+    return figures
+
+
+def _source(config: ExportConfig) -> Source:
+    """As for a bundle; a bundle is a source, too, with its golden vectors for inputs."""
+    if not (config.source / MANIFEST).is_file():
+        return open_source(config)
+    bundle = read_bundle(config.source)
+    bundle.read("model.nir")  # whole and unchanged
+    manifest, golden = bundle.manifest, read_golden(bundle)
+    source = open_source(
+        replace(
+            config,
+            source=config.source / "model.nir",
+            timesteps=config.timesteps or manifest.timesteps,
+            dt=config.dt or manifest.dt,
+            encoding=config.encoding or manifest.encoding,
+        )
+    )
+    return replace(source, images=lambda count, split: golden.images)
+
+
+def _macs(source: Source) -> int:
+    """Nominal multiply-accumulates of one step."""
+    layers = layer_table(source.graph, source.metadata.dt)
+    return sum(layer.nominal_macs for layer in layers if isinstance(layer, Synapses))

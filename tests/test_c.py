@@ -1,0 +1,317 @@
+"""A network in whole numbers: numpy and C answer the same, bit for bit, and close to the graph in float64."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import graphs
+import nir
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idsnn_deploy.errors import UnsupportedError
+from idsnn_evaluation.counting.operations import fan_out
+from idsnn_export import cli
+from idsnn_export.c.bounds import membrane
+from idsnn_export.c.quantize import integer_network, pixel_table
+from idsnn_export.c.write import channels_last, write_c
+from idsnn_export.graph.layers import layer_table
+from idsnn_export.nir_file.reader import read_nir
+from idsnn_export.nir_file.writer import write_nir
+from idsnn_export.reference.integer import leak, run_integer
+from idsnn_export.reference.interpreter import trace
+
+DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "bundle"
+CC = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+needs_compiler = pytest.mark.skipif(CC is None, reason="no C compiler here")
+STRICT = "-O1 -Werror -fsanitize=undefined -fno-sanitize-recover=all"
+
+# What whole numbers have no form for, and the node that the refusal names.
+REFUSED = {
+    "scale_alone": "n0 (Scale)",
+    "delay_alone": "n0 (Delay)",
+    "flatten_middle": "output",
+    "flatten_negative": "output",
+    "nested_skip": "fc",
+}
+
+
+def counts(graph: nir.NIRGraph, seed: int = 0) -> Any:
+    """(T, 3, ...) whole numbers 0..8."""
+    return (graphs.inputs(graph, seed=seed) * 4).astype(np.uint8)
+
+
+def network_of(graph: nir.NIRGraph, timesteps: int = graphs.STEPS) -> Any:
+    return integer_network(graph, timesteps, static=False, dt=graphs.DT)
+
+
+def make(folder: Path, *arguments: str, flags: str = STRICT) -> subprocess.CompletedProcess[str]:
+    command = ["make", "-s", "-C", str(folder), *arguments, f"CC={CC}", f"CFLAGS={flags}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kernels, compiled once: they are the same for every network of as many steps."""
+    folder = tmp_path_factory.mktemp("kernels")
+    graph = graphs.CASES["affine_alone"].build()
+    write_c(folder, network_of(graph), "any", counts(graph), ["a"])
+    done = make(folder, "idsnn_kernels.o")
+    assert done.returncode == 0, done.stderr
+    return folder / "idsnn_kernels.o"
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", [name for name in graphs.CASES if name not in REFUSED])
+def test_c_answers_as_numpy_does_at_once_and_as_a_stream(name: str, tmp_path: Path, kernels: Path) -> None:
+    graph = graphs.CASES[name].build()
+    write_c(tmp_path, network_of(graph), name, counts(graph), ["a"])
+    shutil.copyfile(kernels, tmp_path / "idsnn_kernels.o")  # newer than its sources, so make leaves it alone
+    done = make(tmp_path, "check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 of 3 golden vectors answered" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "node"), REFUSED.items())
+def test_what_has_no_form_in_whole_numbers_is_refused_by_its_node_s_name(name: str, node: str, tmp_path: Path) -> None:
+    graph = graphs.CASES[name].build()
+    with pytest.raises(UnsupportedError) as refused:
+        write_c(tmp_path, network_of(graph), name, counts(graph), ["a"])
+    assert str(refused.value).startswith(node)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in graphs.CASES if name not in REFUSED])
+def test_whole_numbers_spike_as_float64_does(name: str) -> None:
+    graph = graphs.CASES[name].build()
+    x, network = counts(graph), network_of(graph)
+    logits, spikes = run_integer(network, x)
+    found = trace(graph, x.astype(float), graphs.STEPS, dt=graphs.DT)
+    for layer, fired in found.spikes.items():
+        assert (spikes[layer] == fired).mean() >= 0.99, layer
+    if all((spikes[layer] == fired).all() for layer, fired in found.spikes.items()):
+        near = 2e-3 * max(1.0, float(np.abs(found.logits).max()))
+        assert np.abs(logits * network.logit_unit / graphs.STEPS - found.logits).max() <= near
+
+
+def test_a_leak_rounds_to_the_nearest_whole_number_and_halves_upwards() -> None:
+    half = 2**14  # k of 1/2
+    assert [int(leak(np.int64(m), np.int64(half))) for m in (3, 2, 1, 0, -1, -2, -3)] == [2, 1, 1, 0, 0, -1, -1]
+
+
+def test_a_neuron_by_hand() -> None:
+    # beta 1/2, theta 1, one weight of 0.75: v = 0.75, 1.125 (spike), 0.75, 1.125 (spike).
+    lif = nir.LIF(
+        tau=np.array([2e-4]), r=np.array([2.0]), v_leak=np.zeros(1), v_threshold=np.array([1.0]), v_reset=np.zeros(1)
+    )
+    graph = graphs.chain((1,), (1,), nir.Linear(weight=np.array([[0.75]])), lif)
+    _, spikes = run_integer(network_of(graph, 4), np.ones((4, 1, 1), np.uint8))
+    assert spikes["n1"][:, 0, 0].tolist() == [False, True, False, True]
+
+
+def test_a_pixel_becomes_what_normalization_makes_of_it_and_padding_stays_zero() -> None:
+    table, unit = pixel_table(2, (0.5, 0.25), (0.25, 0.5), static=True)
+    assert table.shape == (2, 256)
+    for pixel in (0, 100, 255):
+        assert table[0, pixel] * unit == pytest.approx((pixel / 255 - 0.5) / 0.25, abs=1e-3)
+        assert table[1, pixel] * unit == pytest.approx((pixel / 255 - 0.25) / 0.5, abs=1e-3)
+    assert pixel_table(1, None, None, static=False)[0][0].tolist() == list(range(256))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 1e-9, 1.0, 1e6]), st.sampled_from([0.0, 1e-6, 1.0, 1e3]))
+def test_no_sum_of_any_network_leaves_the_bounds_that_were_proved(seed: int, size: float, bias: float) -> None:
+    rng = np.random.default_rng(seed)
+    conv = graphs.conv((2, 5, 5), 3, seed=seed % 1000)
+    conv.weight = (rng.normal(size=conv.weight.shape) * size).astype(np.float32)
+    conv.weight[0] *= rng.choice([0, 1e-6, 1])
+    conv.bias = (rng.normal(size=3) * bias).astype(np.float32)
+    graph = graphs.chain((2, 5, 5), (3, 5, 5), conv, graphs.lif(3, 5, 5))
+    network = network_of(graph)
+    (layer,) = network.layers
+    x = rng.choice(np.array([0, 1, 255], np.uint8), (graphs.STEPS, 2, 2, 5, 5))
+    most = membrane(layer, {network.input: np.full((2, 5, 5), 255.0)}, graphs.STEPS)
+    seen = largest_membrane(network, x)
+    assert seen <= most.max() < 2**31
+    # The bias is never lost: what fires in float64 far from the threshold fires in whole numbers.
+    _, spikes = run_integer(network, x)
+    found = trace(graph, x.astype(float), graphs.STEPS, dt=graphs.DT)
+    distance = np.abs(found.membranes["n1"] - 0.5)
+    clear = distance[0] > 0.02 * np.abs(found.membranes["n1"][0]) + 1e-3
+    assert (spikes["n1"][0] == found.spikes["n1"][0])[clear].all()
+
+
+def largest_membrane(network: Any, x: Any) -> float:
+    """The largest |x| and |v| on the way, by the equations once more."""
+    (layer,) = network.layers
+    m = np.zeros((x.shape[1], *layer.shape), np.int64)
+    largest = 0
+    for frame in x:
+        arriving = layer.offset + sum(path(frame.astype(np.int64)) for path in layer.paths)
+        v = np.floor((m * layer.decay + 2**14) / 2**15).astype(np.int64) + arriving
+        largest = max(largest, int(np.abs(v).max()), int(np.abs(arriving).max()))
+        m = np.where(v > layer.theta, layer.reset, v)
+    return largest
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        graph = graphs.CASES["residual"].build()
+        write_c(tmp_path / folder, network_of(graph), "net", counts(graph), ["x"])
+    names = sorted(file.name for file in (tmp_path / "a").iterdir())
+    assert names == [
+        *("Makefile", "README.md", "golden.h", "idsnn_bits.h", "idsnn_kernels.c", "idsnn_kernels.h"),
+        *("idsnn_model.c", "idsnn_model.h", "idsnn_weights.c", "idsnn_weights.h", "main.c"),
+    ]
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits") / "c"
+    assert cli.main([str(DIGITS), "--format", "c", "--out", str(folder)]) == 0
+    return folder
+
+
+@needs_compiler
+def test_a_changed_golden_value_fails_the_check(digits: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(digits, tmp_path / "c")
+    assert make(folder, "check", flags="-O1").returncode == 0
+    text = (folder / "golden.h").read_text()
+    before, _, numbers = text.partition("idsnn_golden_logits[] = {\n")
+    first, _, rest = numbers.partition(",")
+    (folder / "golden.h").write_text(f"{before}idsnn_golden_logits[] = {{\n{int(first) + 1},{rest}")
+    done = make(folder, "check", flags="-O1")
+    assert done.returncode != 0
+    assert "7 of 8 golden vectors" in done.stdout
+
+
+PROBE = """
+#include <stdio.h>
+#include <string.h>
+#include "golden.h"
+#include "idsnn_model.h"
+#include "idsnn_kernels.h"
+int main(void) {
+  static uint64_t arena[(IDSNN_STREAM_ARENA_BYTES + 7) / 8 + 1];
+  int32_t logits[IDSNN_CLASSES] = {7};
+  uint8_t *odd = (uint8_t *)arena + 1;
+  printf("%d %d %d %d\\n", idsnn_run_in(idsnn_golden_pixels, logits, arena, IDSNN_ARENA_BYTES - 1),
+         idsnn_run_in(idsnn_golden_pixels, logits, NULL, IDSNN_ARENA_BYTES),
+         idsnn_run_in(idsnn_golden_pixels, logits, odd, IDSNN_ARENA_BYTES),
+         idsnn_start(arena, IDSNN_STREAM_ARENA_BYTES - 1));
+  printf("%d %d\\n", (int)logits[0], (int)arena[0]);
+  memset(arena, 0x5a, sizeof arena);
+  printf("%d\\n", idsnn_run_in(idsnn_golden_pixels, logits, arena, IDSNN_ARENA_BYTES));
+  const uint8_t *behind = (const uint8_t *)arena + IDSNN_ARENA_BYTES;
+  int kept = 1;
+  for (size_t i = 0; i < sizeof arena - IDSNN_ARENA_BYTES; i++) kept &= behind[i] == 0x5a;
+  printf("%d %lld\\n", kept, (long long)idsnn_additions);
+  return 0;
+}
+"""
+
+
+@needs_compiler
+def test_an_arena_too_small_is_an_error_code_and_nothing_is_written_beyond_one_that_is_not(
+    digits: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(digits, tmp_path / "c")
+    (folder / "main.c").write_text(PROBE)
+    assert make(folder, "idsnn", flags="-O1 -DIDSNN_COUNT").returncode == 0
+    done = subprocess.run([folder / "idsnn"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert done[:3] == ["-1 -1 -1 -1", "7 0", "0"]
+    kept, additions = map(int, done[3].split())
+    assert kept == 1
+    assert additions == expected_additions()
+
+
+def expected_additions() -> int:
+    """Of the first golden image, by the evaluator's fan-out, which knows nothing of C: every spike's weights, once."""
+    graph = read_nir(DIGITS / "model.nir")
+    pixels = np.rint(np.load(DIGITS / "golden.npz")["images"][:1] * 255).astype(np.uint8)
+    network = integer_network(graph, 4, mean=_metadata(graph).mean, std=_metadata(graph).std)
+    _, spikes = run_integer(network, pixels)
+    shown = network.table[np.arange(1)[:, None, None], pixels[0].astype(int)]
+    total = 0
+    for layer in layer_table(graph):
+        if not hasattr(layer, "weight_shape"):
+            continue
+        dense = type(layer)(**{**vars(layer), "zero_weights": 0})
+        for source in layer.sources:
+            events = (shown != 0) if source == "input" else spikes[source][:, 0].sum(0)
+            fan = fan_out(dense)
+            total += int((events.reshape(-1, *fan.shape[-2:]) * fan).sum()) if fan.ndim else int(events.sum() * fan)
+    return total
+
+
+def _metadata(graph: nir.NIRGraph) -> Any:
+    from idsnn_export.graph.metadata import read_metadata
+
+    return read_metadata(graph)
+
+
+@needs_compiler
+def test_cplusplus_includes_the_header(digits: Path) -> None:
+    code = '#include "idsnn_model.h"\nint f(const uint8_t *p, int32_t *l) { return idsnn_run(p, l); }\n'
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("no C++ compiler here")
+    command = [compiler, "-x", "c++", "-std=c++11", "-Wall", "-Werror", "-fsyntax-only", f"-I{digits}", "-"]
+    subprocess.run(command, input=code, text=True, check=True)
+
+
+def test_digits_in_whole_numbers_are_as_accurate_as_in_float64() -> None:
+    from idsnn_deploy import load_split
+
+    graph, split = read_nir(DIGITS / "model.nir"), load_split("digits", "test")
+    metadata = _metadata(graph)
+    pixels = np.rint(split.pixels() * 255).astype(np.uint8)
+    network = integer_network(graph, 4, mean=metadata.mean, std=metadata.std)
+    logits, _ = run_integer(network, pixels)
+    found = trace(graph, metadata.normalized(split.pixels()), 4)
+    right = [(each.argmax(1) == split.labels).mean() for each in (logits, found.logits)]
+    assert right[0] >= right[1] - 0.01
+    assert (logits.argmax(1) != found.logits.argmax(1)).mean() <= 0.03
+
+
+def test_the_command_refuses_what_c_cannot_say_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_nir(tmp_path / "delay.nir", graphs.CASES["delay_alone"].build())
+    out = tmp_path / "out"
+    asked = [str(tmp_path / "delay.nir"), "--format", "c", "--timesteps", "3", "--out", str(out)]
+    assert cli.main(asked) == 2
+    assert "n0 (Delay)" in capsys.readouterr().err
+    assert cli.main([str(DIGITS), "--format", "c", "--int8", "--out", str(out)]) == 2
+    assert not out.exists()
+
+
+def test_a_hostile_name_stays_inside_its_comment(tmp_path: Path) -> None:
+    graph = graphs.chain((2,), (2,), graphs.affine(2, 2), graphs.lif(2))
+    name = '*/ int evil; /* "'
+    nodes = {(name if key == "n1" else key): node for key, node in graph.nodes.items()}
+    edges = [(name if a == "n1" else a, name if b == "n1" else b) for a, b in graph.edges]
+    hostile = nir.NIRGraph(nodes=nodes, edges=edges, type_check=False)
+    write_c(tmp_path, network_of(hostile), name, counts(hostile), ["a"])
+    text = "".join((tmp_path / each).read_text() for each in ("idsnn_model.c", "idsnn_weights.c", "idsnn_model.h"))
+    assert "int evil;" not in text
+    if CC is not None:
+        assert make(tmp_path, "check", flags="-O0").returncode == 0
+
+
+def test_inputs_lie_channels_last_frame_after_frame() -> None:
+    graph = graphs.CASES["conv2d"].build()
+    network, x = network_of(graph), counts(graph)
+    flat = channels_last(network, x)
+    steps, samples, channels, height, width = x.shape
+    assert flat.shape == (samples, steps * channels * height * width)
+    at = ((2 * height + 1) * width + 3) * channels + 1  # frame 2, row 1, column 3, channel 1
+    assert flat[2, at] == x[2, 2, 1, 1, 3]
