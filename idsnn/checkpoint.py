@@ -11,8 +11,7 @@ Weights are safetensors; a `.pth` is read with torch's weights-only loader and n
 from __future__ import annotations
 
 import io
-import json
-import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import read_bytes, write_bytes, write_json
+from idsnn_deploy.json_file import read_json_object
 
 from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher
@@ -67,7 +66,7 @@ def load_run(path: str | Path) -> Run:
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; train one with idsnn-train --out {folder}")
     refuse_half_replaced(folder)
-    config = _read_json(folder / CONFIG)
+    config = read_json_object(folder / CONFIG, _JSON_LIMIT, RunError)
     weights = folder / (PRETRAINED if (folder / PRETRAINED).exists() else STUDENT)
     try:
         student, teacher = build_student(config), build_teacher(config)
@@ -79,9 +78,9 @@ def load_run(path: str | Path) -> Run:
     has_teacher = (folder / TEACHER).exists()
     if has_teacher:
         load_weights(teacher, read_weights(folder / TEACHER), folder / TEACHER)
-    summary = _read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
+    summary = read_json_object(folder / SUMMARY, _JSON_LIMIT, RunError) if (folder / SUMMARY).exists() else {}
     refuse_half_replaced(folder)
-    if _read_json(folder / CONFIG) != config:
+    if read_json_object(folder / CONFIG, _JSON_LIMIT, RunError) != config:
         raise RunError(f"{folder}: a new run took its place while it was read; load it once that is finished")
     return Run(student.eval(), teacher.eval() if has_teacher else None, config, summary, folder)
 
@@ -120,15 +119,24 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load(data)
-        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as cause:
+        found = load_pickle(data)
+    except Exception as cause:  # the loaders raise a dozen kinds over files that are none of ours
         reason = str(cause).strip().splitlines()[0][:120] if str(cause).strip() else type(cause).__name__
         raise RunError(f"{file}: holds no weights that can be read safely ({reason})") from cause
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(each, Tensor) for name, each in found.items()
+    ):
         raise RunError(f"{file}: holds {type(found).__name__}, not tensors by name; save a state_dict")
     return {name.removeprefix("module."): each for name, each in found.items()}
+
+
+def load_pickle(data: bytes) -> Any:
+    """What torch saved in `data`, by its weights-only loader, which runs nothing; its warnings are not the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str | Path) -> None:
@@ -160,7 +168,7 @@ def load_teacher(source: str, config: Mapping[str, Any]) -> tuple[nn.Module, dic
     settled: dict[str, Any] = {}
     path = Path(source)
     if path.is_dir():
-        theirs = _read_json(path / CONFIG)
+        theirs = read_json_object(path / CONFIG, _JSON_LIMIT, RunError)
         settled = {"teacher_depth": theirs.get("teacher_depth", config["teacher_depth"])}
         settled["teacher_network"] = theirs.get("teacher_network") or theirs.get("network", "resnet")
         settled["teacher_width"] = theirs.get("teacher_width") or theirs.get("width") or config["width"]
@@ -170,13 +178,3 @@ def load_teacher(source: str, config: Mapping[str, Any]) -> tuple[nn.Module, dic
     teacher = build_teacher({**config, **settled})
     load_weights(teacher, read_weights(path), path)
     return teacher.eval(), settled
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(read_bytes(path, _JSON_LIMIT, RunError))
-    except (UnicodeDecodeError, json.JSONDecodeError) as cause:
-        raise RunError(f"{path}: is not JSON ({cause})") from cause
-    if not isinstance(found, dict):
-        raise RunError(f"{path}: holds no JSON object")
-    return found

@@ -5,14 +5,13 @@ No torch here, so that `--help` is quick.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from idsnn_deploy.datasets import DATASETS
 from idsnn_deploy.errors import UsageError
-from idsnn_deploy.files import read_bytes
+from idsnn_deploy.json_file import read_json_object
 
 from .networks.import_path import is_import_path
 from .networks.table import NEURON, OPTIONS, Architecture, architecture, teacher_of
@@ -247,11 +246,8 @@ def read_config(path: str | Path) -> TrainConfig:
     Raises:
         UsageError: the file is missing, is not JSON, or has a value of another type than the setting.
     """
-    try:
-        found = json.loads(read_bytes(path, 1 << 24, UsageError))
-    except ValueError as cause:
-        raise UsageError(f"{path}: is not JSON ({cause})") from cause
-    if not isinstance(found, dict) or not found.keys() & settings(TrainConfig()).keys():
+    found = read_json_object(Path(path), 1 << 24, UsageError)
+    if not found.keys() & settings(TrainConfig()).keys():
         raise UsageError(f"{path}: holds no settings of a training")
     default = TrainConfig()
     chosen: dict[str, Any] = {}

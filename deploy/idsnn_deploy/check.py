@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .errors import EXIT_FAILED, EXIT_OK
+from .errors import EXIT_FAILED, EXIT_OK, BundleError
 from .execution import Stepper, Unrolled
 from .golden import Golden, read_golden
 from .inputs import batches
-from .manifest import MODEL_FILES, Bundle, Holds, ModelFile, read_bundle
+from .json_types import Count, fits
+from .manifest import MANIFEST, MODEL_FILES, Bundle, Holds, ModelFile, read_bundle
 from .onnx_file import Options
 from .text_table import format_table
 from .versions import versions
@@ -107,8 +108,15 @@ def _compare(
 
 def _classes(bundle: Bundle, file: ModelFile, golden: Golden) -> Array:
     """The classes that a file gave the golden images where the bundle was exported."""
-    recorded = bundle.manifest.parity.get("int8", {}).get("golden_classes") if file.precision == "int8" else None
-    return golden.logits.argmax(axis=1) if recorded is None else np.asarray(recorded)
+    answered: Array = golden.logits.argmax(axis=1)
+    int8 = bundle.manifest.parity.get("int8", {}) if file.precision == "int8" else {}
+    recorded = int8.get("golden_classes", answered.tolist()) if isinstance(int8, dict) else int8
+    if not fits(list[Count], recorded) or len(recorded) != len(answered):
+        raise BundleError(
+            f"{bundle.folder / MANIFEST}: `parity.int8` says {str(recorded)[:60]!r} where it must give "
+            f"`golden_classes`, one for each of {len(answered)} golden images; export the bundle again"
+        )
+    return np.asarray(recorded)
 
 
 def check(folder: str | os.PathLike[str], options: Options, as_json: bool, say: Callable[[Any], None]) -> int:

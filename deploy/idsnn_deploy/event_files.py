@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from .array_file import array_names, read_npy, read_npz
 from .arrays import Array
 from .commands import require_extra
 from .errors import DataError
@@ -121,20 +122,17 @@ def _five_bytes(file: Path) -> Events:
 
 
 def _numpy(file: Path) -> Events:
-    data = io.BytesIO(read_bytes(file, MAX_BYTES, DataError))
+    data = read_bytes(file, MAX_BYTES, DataError)
     with _reading(file, "numpy"):
         return from_fields(_fields(data))
 
 
-def _fields(data: io.BytesIO) -> dict[str, Array]:
-    if zipfile.is_zipfile(data):
-        with zipfile.ZipFile(data) as archive:  # which can claim any size
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise ValueError(f"unpacks to more than {MAX_BYTES:,} bytes")
-        with np.load(data, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files if name in (DTYPE.names or ())}
-    data.seek(0)
-    found = np.load(data, allow_pickle=False)
+def _fields(data: bytes) -> dict[str, Array]:
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            there = [name for name in array_names(archive) if name in (DTYPE.names or ())]
+        return read_npz(data, there, MAX_BYTES)
+    found = read_npy(data, MAX_BYTES)
     if found.dtype.names is not None:
         return {name: found[name] for name in found.dtype.names}
     if found.ndim != 2 or found.shape[1] != 4:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .array_file import array_in, header_in
 from .arrays import Array
 from .errors import BundleError
 from .files import replacing
@@ -22,10 +23,6 @@ from .manifest import GOLDEN, Bundle
 
 MAX_SAMPLES, MAX_BYTES = 1024, 2**30
 TYPES: dict[str, type] = {"images": np.float32, "logits": np.float32, "step_logits": np.float32, "spikes": np.int64}
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def read_golden(bundle: Bundle) -> Golden:
     steps, classes = manifest.timesteps, len(manifest.labels)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            count = _header(archive, "logits")[0][0]
+            count = header_in(archive, "logits")[0][0]
             if not 1 <= count <= MAX_SAMPLES:
                 raise ValueError(f"{count} samples")
             shapes: dict[str, tuple[int, ...]] = {
@@ -85,20 +82,10 @@ def write_golden(path: str | os.PathLike[str], golden: Golden) -> None:
         np.savez(stream, **arrays)
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with archive.open(f"{name}.npy") as stream:
-        read = _HEADERS.get(np.lib.format.read_magic(stream))
-        if read is None:
-            raise ValueError(f"{name} is of an unknown npy version")
-        shape, _, dtype = read(stream)
-    return shape, dtype
-
-
 def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type) -> Array:
-    found, kind = _header(archive, name)
+    found, kind = header_in(archive, name)
     if found != shape or kind != np.dtype(dtype):
         raise ValueError(f"{name} is {kind} {found}, not {np.dtype(dtype)} {shape}")
     if math.prod(shape) * np.dtype(dtype).itemsize > MAX_BYTES:
         raise ValueError(f"{name} is larger than {MAX_BYTES:,} bytes")
-    with archive.open(f"{name}.npy") as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    return array_in(archive, name)

@@ -1,7 +1,8 @@
 """From an image file to the array that a network was trained on: one rule, used in training and on the device.
 
-1. JPEG, PNG, GIF, WebP, BMP, TIFF and PPM/PGM, at most 256 MiB of file and 64 million pixels; anything else is refused
-   before it is decoded. (Other formats that Pillow knows start programs, or are read by decoders that few have tested.)
+1. JPEG, PNG, GIF, WebP, BMP, TIFF and PPM/PGM, at most 256 MiB of file, 64 million pixels and 200 MiB of them decoded
+   (a byte a pixel of grey, two of 16-bit grey, four of any other kind); anything else is refused before it is decoded.
+   (Other formats that Pillow knows start programs, or are read by decoders that few have tested.)
 2. Animated files (GIF, WebP, APNG, multi-page TIFF) are refused: which frame is meant is the caller's to say. A phone's
    multi-picture JPEG is its first picture; the others are previews and depth maps.
 3. The EXIF orientation is applied.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +30,9 @@ from .errors import ImageError
 from .files import read_bytes
 
 MAX_FILE_BYTES = 256 * 2**20
-MAX_PIXELS = 64_000_000
+MAX_PIXELS, MAX_DECODED = 64_000_000, 200 * 2**20
+_BYTES = {"1": 1, "L": 1, "P": 1}  # of a pixel in memory; of any other mode 4
+_STRIP = 2**20  # pixels that are brought to 8 bits without transparency at a time
 MODES = {1: "L", 3: "RGB"}
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
@@ -54,7 +58,8 @@ def load_image(source: ImageSource, shape: tuple[int, int, int] | None = None) -
         channels = shape[0] if shape else (1 if grey else 3)
         if channels not in MODES:
             raise ImageError(f"{where}: the network takes {channels} channels; image files have 1 (grey) or 3 (RGB)")
-        flat = _flatten(ImageOps.exif_transpose(image)).convert(MODES[channels])
+        flat = _flatten(ImageOps.exif_transpose(image))
+        flat = flat if flat.mode == MODES[channels] else flat.convert(MODES[channels])
     if shape and flat.size != (shape[2], shape[1]):
         flat = flat.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
     return np.asarray(flat).reshape(flat.height, flat.width, channels)
@@ -64,9 +69,7 @@ def load_image(source: ImageSource, shape: tuple[int, int, int] | None = None) -
 def _decoding(where: str) -> Iterator[None]:
     """Everything that a broken file can raise, as one `ImageError`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata, which nothing here reads
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with QUIET:
             yield
     except ImageError:
         raise
@@ -77,6 +80,36 @@ def _decoding(where: str) -> Iterator[None]:
     except Exception as cause:  # decoders raise what their parsing happens to meet: struct, zlib, key, type errors
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise ImageError(f"{where}: does not decode ({reason})") from cause
+
+
+class _Quiet:
+    """No warnings about odd metadata, which nothing here reads, in any number of threads at once.
+
+    Filters belong to the process: two threads that each put them back as they found them leave one's behind. So the
+    first thread to come sets them and the last to go puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            self._inside += 1
+
+    def __exit__(self, *error: Any) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(*error)
+
+
+QUIET = _Quiet()
 
 
 @contextmanager
@@ -94,6 +127,12 @@ def _refuse(image: Image.Image, where: str) -> None:
     """Raises `ImageError` by the header alone, before any pixel is decoded."""
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{where}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are decoded")
+    size = image.width * image.height * (2 if image.mode.startswith("I;16") else _BYTES.get(image.mode, 4))
+    if size > MAX_DECODED:
+        raise ImageError(
+            f"{where}: {image.width}x{image.height} pixels of mode {image.mode} are {size:,} bytes decoded; at most "
+            f"{MAX_DECODED:,} are"
+        )
     # Not `n_frames`, which walks through every frame of the file to count them. A decoded copy stands on one frame.
     if getattr(image, "is_animated", False) and image.format not in _PICTURE_SETS:
         raise ImageError(f"{where}: animated; save the frame that you mean as a file of its own")
@@ -102,12 +141,24 @@ def _refuse(image: Image.Image, where: str) -> None:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Grey or colour without palette, transparency or 16-bit samples."""
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.mode in ("LA", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        over = Image.new("RGBA", image.size, "white")
-        over.alpha_composite(image.convert("RGBA"))
-        return over.convert("RGB")
-    return image if image.mode in ("1", "L", "RGB") else image.convert("RGB")
+    """Grey or colour without palette, transparency or 16-bit samples; in strips, for each step takes a copy."""
+    wide = image.mode.startswith("I;16")
+    if not wide and image.mode not in ("LA", "RGBA", "RGBa", "PA") and "transparency" not in image.info:
+        return image if image.mode in ("1", "L", "RGB") else image.convert("RGB")
+    flat = Image.new("L" if wide else "RGB", image.size)
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        flat.paste(_narrowed(strip) if wide else _over_white(strip), (0, top))
+    return flat
+
+
+def _narrowed(strip: Image.Image) -> Image.Image:
+    wide = np.asarray(strip).astype(np.uint32)
+    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+
+
+def _over_white(strip: Image.Image) -> Image.Image:
+    over = Image.new("RGBA", strip.size, "white")
+    over.alpha_composite(strip.convert("RGBA"))
+    return over.convert("RGB")

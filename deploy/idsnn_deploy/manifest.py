@@ -6,7 +6,6 @@ files[name] = {bytes, sha256}                                            guards 
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar
 from .errors import BundleError
 from .files import canonical_json, read_bytes, sha256, write_json
 from .held import HeldFiles, undisturbed
+from .json_file import parse_json
 from .json_types import (
     ABOVE_0,
     NOT_EMPTY,
@@ -37,7 +37,7 @@ from .reading import Binning, Division
 _Size = TypeVar("_Size", int, None)  # None: any
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 64 * 2**20, 2 * 2**30
+MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 4 * 2**20, 2 * 2**30
 _MOST_HELD = 32  # open files of a bundle, four times as many as an export writes
 Holds = Literal["model", "step", "probe"]
 Precision = Literal["fp32", "int8"]
@@ -175,8 +175,8 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         BundleError: no JSON object, a newer format version, a changed byte, a missing or malformed key.
     """
     try:
-        body = json.loads(data, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as cause:
+        body = parse_json(data)
+    except ValueError as cause:
         raise BundleError(f"{where}: not JSON ({str(cause).splitlines()[0]}); export the bundle again") from cause
     if not isinstance(body, dict):
         raise BundleError(f"{where}: a {type(body).__name__}, not an object; export the bundle again")
@@ -212,10 +212,6 @@ def _check_normalization(body: dict[str, Any], where: str) -> None:
     channels = body["input_shape"][0]
     if any(body[key] is not None and len(body[key]) not in (1, channels) for key in ("mean", "std")):
         raise BundleError(f"{where}: `mean` and `std` have a value for each of the {channels} channels of the input")
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ OPTIMIZATIONS = {
     "basic": "ORT_ENABLE_BASIC",
     "disable": "ORT_DISABLE_ALL",
 }
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # errors are exceptions too, which are shown
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _load(data: bytes, where: str, options: Options) -> Any:
             known = ", ".join(ort.get_available_providers())
             raise UsageError(f"the installed onnxruntime has no {name}; it has {known}")
     settings = ort.SessionOptions()
-    settings.log_severity_level = _ERRORS_ONLY
+    settings.log_severity_level = _FATAL_ONLY
     # From its second run on, a session reuses a plan of its buffers that lets live values overlap in 1.17 and 1.18.
     # The logits are wrong and nothing is said (microsoft/onnxruntime issues 18672, 27768). Off costs 1 to 3 % of time
     # (8 convolutions of 64 channels, T 4) and saves a third of the memory.

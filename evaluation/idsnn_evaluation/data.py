@@ -9,17 +9,18 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from idsnn_deploy.array_file import MAX_BYTES, read_npz
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.class_trees import class_files
 from idsnn_deploy.datasets import FILES, RECORDED, Split, load_split
 from idsnn_deploy.errors import DataError, UsageError
+from idsnn_deploy.files import read_bytes
 from idsnn_deploy.manifest import Manifest
 
 
@@ -85,10 +86,13 @@ def _from_arrays(
     frames = manifest.sample_axis
     key = "input" if frames else "images"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            x, labels = arrays[key], arrays["labels"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as cause:
-        raise DataError(f"{path}: no .npz file with `{key}` and `labels` ({cause})") from cause
+        arrays = read_npz(read_bytes(path, MAX_BYTES, DataError), (key, "labels"))
+        x, labels = arrays[key], arrays["labels"]
+    except DataError:
+        raise
+    except Exception as cause:  # zipfile, zlib and numpy raise a dozen kinds
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise DataError(f"{path}: no .npz file with `{key}` and `labels` ({reason})") from cause
     shape = x.shape[1 + frames :]
     if list(shape) != manifest.input_shape or (frames and x.shape[0] != manifest.timesteps):
         wanted = ", ".join([*([str(manifest.timesteps)] * frames), "N", *map(str, manifest.input_shape)])

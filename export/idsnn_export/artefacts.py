@@ -6,7 +6,6 @@ with an output `step_logits` (T, N, ...); a probe's spike counts are compared to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,19 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
-from idsnn_deploy.errors import BundleError, UsageError
+from idsnn_deploy.errors import BundleError, GraphError, UsageError
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.golden import read_golden
+from idsnn_deploy.json_file import parse_json
 from idsnn_deploy.manifest import MANIFEST, NIR, read_bundle
 
 from .gates.diff import Difference, diff
 from .gates.onnx_run import run as run_onnx
 from .gates.onnx_run import session
 from .graph.equality import differences
-from .graph.metadata import Metadata, read_metadata
+from .graph.metadata import Metadata, metadata_of, read_metadata
 from .graph.plan import plan
-from .nir_file.reader import read_nir
+from .nir_file.reader import read_nir, read_nir_bytes
 from .reference.interpreter import Trace, trace
 
 SAMPLES, TIMESTEPS = 8, 10  # where neither artefact says
@@ -75,7 +75,7 @@ def open_artefact(path: Path) -> Artefact:
     """The artefact that a path names."""
     if (path / MANIFEST).is_file():
         bundle = read_bundle(path)
-        return _graph(read_nir(path / NIR), read_golden(bundle).images)
+        return _graph(read_nir_bytes(bundle.read(NIR), str(path / NIR)), read_golden(bundle).images)
     if (path / "config.json").is_file():
         return _run(path)
     if path.suffix == ".onnx":
@@ -120,16 +120,20 @@ def _onnx(path: Path) -> Artefact:
         raise
     except Exception as error:  # onnxruntime's own errors share no class
         raise BundleError(f"{path}: not a model that onnxruntime loads ({str(error).splitlines()[0]})") from error
-    port, outputs = ready.get_inputs()[0], [each.name for each in ready.get_outputs()]
+    port, outputs = ready.get_inputs()[0], {each.name: each.shape for each in ready.get_outputs()}
     if port.name not in ("image", "input") or "step_logits" not in outputs:
         raise UsageError(f"{path}: has no `image` or `input`, or no `step_logits`; compare model.onnx or a probe")
+    shape = tuple(port.shape[1 + (port.name == "input") :])
+    if not shape or not all(isinstance(size, int) for size in shape):
+        raise BundleError(f"{path}: its {port.name} has the open shape {shape}; export it again")
     about = ready.get_modelmeta().custom_metadata_map
     try:
-        said = {key: json.loads(about[f"idsnn.{key}"]) for key in ("timesteps", "encoding", "mean", "std")}
-    except (KeyError, ValueError) as error:
+        said = {key: parse_json(about[f"idsnn.{key}"]) for key in ("timesteps", "encoding", "mean", "std")}
+        metadata = metadata_of(said, shape)
+    except (KeyError, ValueError, GraphError) as error:
         raise BundleError(f"{path}: does not say how it is run ({error}); export it again") from None
-    mean, std = (None if said[key] is None else tuple(said[key]) for key in ("mean", "std"))
-    metadata = Metadata(said["timesteps"], encoding=said["encoding"], mean=mean, std=std)
+    if outputs["step_logits"][:1] != [metadata.timesteps]:
+        raise BundleError(f"{path}: gives step_logits of {outputs['step_logits']} for {metadata.timesteps} steps")
 
     def run(x: Array, timesteps: int) -> Trace:
         names = [name for name in outputs if name.startswith("spikes.")]
@@ -137,7 +141,7 @@ def _onnx(path: Path) -> Artefact:
         shown = {name.removeprefix("spikes."): each for name, each in zip(names, spikes, strict=True)}
         return Trace(steps, {name: _in_time(each, steps) for name, each in shown.items()}, {}, {})
 
-    return Artefact(tuple(port.shape[1 + (port.name == "input") :]), metadata, run)
+    return Artefact(shape, metadata, run)
 
 
 def _in_time(spikes: Array, steps: Array) -> Array:

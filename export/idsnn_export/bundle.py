@@ -21,7 +21,17 @@ from idsnn_deploy.errors import ParityError
 from idsnn_deploy.files import replacing_folder, reserved, write_bytes
 from idsnn_deploy.golden import write_golden
 from idsnn_deploy.layer_table import Layer, Neurons, Synapses
-from idsnn_deploy.manifest import GOLDEN, MODEL_FILES, NIR, Manifest, listing, model_file, write_manifest
+from idsnn_deploy.manifest import (
+    GOLDEN,
+    MANIFEST,
+    MODEL_FILES,
+    NIR,
+    Manifest,
+    listing,
+    model_file,
+    read_bundle,
+    write_manifest,
+)
 from idsnn_deploy.progress import track
 from idsnn_deploy.versions import versions
 
@@ -33,7 +43,7 @@ from .graph.equality import differences
 from .graph.layers import layer_table
 from .graph.plan import plan
 from .lowering import to_onnx
-from .nir_file.reader import read_nir
+from .nir_file.reader import read_nir, read_nir_bytes
 from .nir_file.writer import write_nir
 from .reference.interpreter import Trace, trace
 from .source import Source, gate_samples, open_source
@@ -67,8 +77,8 @@ def default_out(source: Path) -> Path:
 
 def graph_of(source: Path) -> nir.NIRGraph:
     """The graph of a run folder, a bundle or a `.nir` file."""
-    if (source / NIR).is_file():
-        source = source / NIR
+    if (source / MANIFEST).is_file():
+        return read_nir_bytes(read_bundle(source).read(NIR), str(source / NIR))
     return open_source(ExportConfig(source, timesteps=1)).graph if source.is_dir() else read_nir(source)
 
 

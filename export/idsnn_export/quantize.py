@@ -13,6 +13,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from idsnn_deploy.array_file import read_npz
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import ParityError, UsageError
 from idsnn_deploy.files import write_bytes
@@ -53,7 +54,7 @@ def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: Export
         (folder / model_file("model")).read_bytes(), small,
         source.images(EVALUATED, "test"), source.labels(EVALUATED, "test"), axis=int(source.frames),
     )  # fmt: skip
-    golden = np.load(folder / GOLDEN)["images"]
+    golden = read_npz((folder / GOLDEN).read_bytes(), ["images"])["images"]
     (logits,) = run(session(small), golden, ["logits"])
     figures["golden_classes"] = logits.argmax(1).tolist()
     return {

@@ -28,6 +28,7 @@ from typing import Any, Literal, get_args
 
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import read_bytes
+from idsnn_deploy.json_file import parse_json
 
 Range = tuple[float, float]
 Counted = Literal["events", "dense"]
@@ -91,8 +92,8 @@ def read_platforms(path: str | os.PathLike[str]) -> tuple[Platform, ...]:
     file = Path(path)
     data = read_bytes(file, _MAX_BYTES, UsageError)
     try:
-        body = json.loads(data) if file.suffix == ".json" else _toml(data.decode(), file)
-    except ValueError as cause:  # both decoders' errors are ValueErrors
+        body = parse_json(data) if file.suffix == ".json" else _toml(data.decode(), file)
+    except (ValueError, RecursionError) as cause:  # both decoders' errors are ValueErrors
         raise UsageError(f"{file}: cannot be read ({str(cause).splitlines()[0]})") from cause
     entries = body.get("platforms") if isinstance(body, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -131,7 +132,7 @@ def _platform(entry: Any, where: str) -> Platform:
         update = entry.get("update_pj")
         ranges = {"synop_pj": _range(entry["synop_pj"]), "update_pj": None if update is None else _range(update)}
         return Platform(**{"update_pj": None, **entry, **ranges, "year": int(entry["year"])})
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, OverflowError) as cause:
         raise UsageError(f"{where}: platform {name!r}: {cause}") from cause
 
 

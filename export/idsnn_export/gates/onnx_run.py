@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 
 from idsnn_deploy.arrays import Array
+from idsnn_deploy.errors import BundleError
 from idsnn_deploy.onnx_allowed import check_model
 
 
@@ -32,13 +33,20 @@ def session(model: bytes, where: str = "model") -> onnxruntime.InferenceSession:
     """A session over a model's bytes, on the CPU; whoever wrote them, they are looked at first."""
     check_model(model, where)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are exceptions too
     options.enable_mem_pattern = False  # onnxruntime 1.17 and 1.18 answer wrong from the second run on with it
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def run(ready: onnxruntime.InferenceSession, x: Array, outputs: list[str]) -> list[Array]:
     """The named outputs for an input of any batch size, a fixed one's too (in pieces, the last one padded)."""
+    try:
+        return _run(ready, x, outputs)
+    except Exception as cause:  # onnxruntime's errors share no base class
+        raise BundleError(f"model: fails while running ({str(cause).splitlines()[0][:300]})") from cause
+
+
+def _run(ready: onnxruntime.InferenceSession, x: Array, outputs: list[str]) -> list[Array]:
     port = ready.get_inputs()[0]
     axis = int(port.name == "input")
     x = x.astype(np.float32)

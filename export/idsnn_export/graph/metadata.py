@@ -15,6 +15,7 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError
+from idsnn_deploy.json_file import parse_json
 from idsnn_deploy.json_types import read as read_json
 from idsnn_deploy.manifest import Encoding
 from idsnn_deploy.reading import Binning
@@ -63,6 +64,9 @@ class Metadata:
         return np.asarray((images - mean) / std)
 
 
+_NAMES = frozenset(field.name for field in fields(Metadata))
+
+
 def write_metadata(graph: nir.NIRGraph, metadata: Metadata) -> None:
     """Puts `metadata` into the graph, in place."""
     _check(metadata)
@@ -80,18 +84,41 @@ def read_metadata(graph: nir.NIRGraph) -> Metadata | None:
     if text is None:
         return None
     try:
-        content = json.loads(_plain(text))
-        names = {field.name for field in fields(Metadata)}
-        for name in ("mean", "std", "labels"):
-            if content.get(name) is not None:
-                content[name] = tuple(content[name])
-        if content.get("events") is not None:
-            content["events"] = read_json(Binning, content["events"], "events")
-        metadata = Metadata(**{name: value for name, value in content.items() if name in names})
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        content = parse_json(_plain(text))
+    except (ValueError, TypeError) as error:
         raise GraphError(f"metadata `{KEY}` of the graph is not what idsnn writes: {error}") from None
-    _check(metadata)
+    return metadata_of(content)
+
+
+def metadata_of(content: Any, shape: tuple[int, ...] | None = None) -> Metadata:
+    """The metadata that a JSON object holds; where `shape`, the input's, is given, they must fit it.
+
+    Raises:
+        GraphError: a key is missing or has a value that `write_metadata` does not write.
+    """
+    try:
+        found = {name: value for name, value in content.items() if name in _NAMES}
+        for name in ("mean", "std", "labels"):
+            if found.get(name) is not None:
+                found[name] = tuple(found[name])
+        if found.get("events") is not None:
+            found["events"] = read_json(Binning, found["events"], "events")
+        metadata = Metadata(**found)
+        _check(metadata)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise GraphError(f"metadata `{KEY}` is not what idsnn writes: {error}") from None
+    if shape is not None:
+        check_channels(metadata, shape)
     return metadata
+
+
+def check_channels(metadata: Metadata, shape: tuple[int, ...]) -> None:
+    """Raises `GraphError` where mean and std do not fit an input of `shape`."""
+    if metadata.mean is not None and (len(shape) != 3 or len(metadata.mean) not in (1, shape[0])):
+        raise GraphError(
+            f"metadata `{KEY}`: mean and std have {len(metadata.mean)} values for an input of shape {shape}; they have "
+            f"one, or one per channel, of images (C, H, W)"
+        )
 
 
 def _plain(text: Any) -> str:
