@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from graphs import CASES
 
 from idsnn_deploy.errors import BundleError, GraphError, UsageError
 from idsnn_export.artefacts import compare
+from idsnn_export.bundle import graph_of
 from idsnn_export.cli import main
+from idsnn_export.config import ExportConfig
 from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.lowering import to_onnx
 from idsnn_export.nir_file.writer import write_nir
+from idsnn_export.source import open_source
 
 
 def written(folder: Path, name: str, change: float = 0.0) -> Path:
@@ -77,3 +82,61 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(BundleError, match="no ONNX model"):
         compare(path, tmp_path / "bad.onnx")
+
+
+DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "bundle"
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_bundles_graph_is_hashed_before_it_is_used(foreign: bool, tmp_path: Path) -> None:
+    """Changed in its place, or a link to a file elsewhere."""
+    folder = Path(shutil.copytree(DIGITS, tmp_path / "bundle"))
+    graph_of(folder)
+    (folder / "model.nir").unlink()
+    if foreign:
+        (folder / "model.nir").symlink_to(written(tmp_path, "elsewhere"))
+    else:
+        (folder / "model.nir").write_bytes((DIGITS / "model.nir").read_bytes()[:-1] + b"x")
+    for use in (lambda: compare(folder, folder), lambda: graph_of(folder)):
+        with pytest.raises(BundleError, match=r"model\.nir: .*(changed since|where the manifest lists)"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"idsnn.mean": "5"}, "not what idsnn writes"),
+        ({"idsnn.mean": "[1, 2, 3]", "idsnn.std": "[1, 1, 1]"}, "mean and std have 3 values"),
+        ({"idsnn.std": "[" * 9999}, "deeper"),
+        ({"idsnn.timesteps": "5"}, "for 5 steps"),
+        ({"idsnn.timesteps": str(2**70)}, "steps"),
+        ({"idsnn.timesteps": "null"}, "timesteps"),
+        ({"idsnn.encoding": "[]"}, "encoding"),
+    ],
+)
+def test_a_model_that_says_nonsense_of_itself_is_refused(said: dict[str, str], words: str, tmp_path: Path) -> None:
+    model = to_onnx(CASES["conv2d"].build(), 4)
+    about = {entry.key: entry.value for entry in model.metadata_props} | said
+    onnx.helper.set_model_props(model, about)
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError, match=words) as caught:
+        compare(tmp_path / "a.onnx", tmp_path / "a.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_open_channels_is_refused(tmp_path: Path) -> None:
+    model = to_onnx(CASES["affine_alone"].build(), 4)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "C"
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError):
+        compare(tmp_path / "a.onnx", tmp_path / "a.onnx")
+
+
+def test_a_normalization_that_does_not_fit_the_input_is_refused(tmp_path: Path) -> None:
+    graph = CASES["conv2d"].build()
+    write_metadata(graph, Metadata(4, mean=(0.5,) * 7, std=(1.0,) * 7))
+    write_nir(tmp_path / "a.nir", graph)
+    with pytest.raises(GraphError, match="mean and std have 7 values"):
+        compare(tmp_path / "a.nir", tmp_path / "a.nir")
+    with pytest.raises(GraphError, match="mean and std have 7 values"):
+        open_source(ExportConfig(tmp_path / "a.nir"))

@@ -100,6 +100,14 @@ EarlyExit = Annotated[
         {"properties": {"margin": {"type": "number", "minimum": 0, "maximum": 1}}},
     ),
 ]
+Teacher = Annotated[
+    dict[str, Any],
+    Rule(
+        lambda value: fits(int | None, value.get("dense_macs")) and fits(Count, value.get("dense_macs") or 0),
+        "whose dense_macs are an integer of at least 0 or null",
+        {"properties": {"dense_macs": {"type": ["integer", "null"], "minimum": 0}}},
+    ),
+]
 Encoding = Literal["static", "frames"]  # the same input at every step, or one a step
 
 
@@ -121,7 +129,7 @@ class Manifest:
     files: dict[FileName, FileEntry] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     test_accuracy: Fraction | None = None
-    teacher: dict[str, Any] = field(default_factory=dict)
+    teacher: Teacher = field(default_factory=dict)
     early_exit: EarlyExit = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION

@@ -25,7 +25,7 @@ from .gates.diff import Difference, diff
 from .gates.onnx_run import run as run_onnx
 from .gates.onnx_run import session
 from .graph.equality import differences
-from .graph.metadata import Metadata, metadata_of, read_metadata
+from .graph.metadata import Metadata, check_channels, metadata_of, read_metadata
 from .graph.plan import plan
 from .nir_file.reader import read_nir, read_nir_bytes
 from .reference.interpreter import Trace, trace
@@ -88,6 +88,8 @@ def open_artefact(path: Path) -> Artefact:
 def _graph(graph: nir.NIRGraph, samples: Array | None = None) -> Artefact:
     metadata = read_metadata(graph)
     steps = plan(graph)
+    if metadata is not None:
+        check_channels(metadata, steps[steps.input].shape)
 
     def run(x: Array, timesteps: int) -> Trace:
         return trace(graph, x if metadata is None else metadata.normalized(x), timesteps)

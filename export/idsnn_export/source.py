@@ -16,7 +16,7 @@ from idsnn_deploy.datasets import FILES, Reading, load_split
 from idsnn_deploy.errors import RunError, UsageError
 
 from .config import ExportConfig
-from .graph.metadata import Metadata, read_metadata, write_metadata
+from .graph.metadata import Metadata, check_channels, read_metadata, write_metadata
 from .graph.plan import plan
 from .graph.timing import DEFAULT_DT
 from .nir_file.reader import read_nir
@@ -144,6 +144,8 @@ def _from_file(config: ExportConfig) -> Source:
         raise UsageError(f"{config.source}: does not say how many steps it runs; give --timesteps T")
     steps = plan(graph)
     shape, outputs = steps[steps.input].shape, steps[steps.output].shape
+    if said is not None:
+        check_channels(said, shape)
     metadata = Metadata(
         timesteps=timesteps,
         dt=config.dt or (said.dt if said else DEFAULT_DT),

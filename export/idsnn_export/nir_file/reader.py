@@ -32,7 +32,7 @@ from idsnn_deploy.errors import GraphError, UnsupportedError
 from idsnn_deploy.files import read_bytes
 
 from ..graph.bounds import check_run
-from ..graph.metadata import check_channels, read_metadata
+from ..graph.metadata import read_metadata
 from ..graph.plan import fill_types, plan
 from ..graph.shapes import SHAPES
 from .hdf5_heap import Heap
@@ -89,7 +89,6 @@ def _graph(data: bytes) -> nir.NIRGraph:
     said = read_metadata(graph)
     if said is not None:
         check_run(steps, said.timesteps)
-        check_channels(said, steps[steps.input].shape)
     fill_types(graph)
     return graph
 
