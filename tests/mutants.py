@@ -149,7 +149,6 @@ def passes(path: str, source: str, tests: Sequence[str], limit: float, report: s
 
 def _run(path: str, source: str, tests: Sequence[str], report: str) -> int:
     with suppress(BaseException):
-        sys.dont_write_bytecode = True
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         sys.meta_path.insert(0, Loader(path, source))

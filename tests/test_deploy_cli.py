@@ -239,6 +239,25 @@ def test_check_asks_int8_for_its_classes(
     said(capsys, "check", str(scaled_weights(copy, "model.int8.onnx", factor)), code=code)
 
 
+@pytest.mark.parametrize(("apart", "passes"), [(0.97e-4, True), (1.03e-4, False)])
+@pytest.mark.parametrize("what", ["logits", "step_logits"])
+def test_check_lets_logits_be_so_far_apart_and_no_farther(what: str, apart: float, passes: bool, copy: Path) -> None:
+    golden = vars(read_golden(read_bundle(copy)))[what].copy()
+    golden.reshape(-1)[0] += np.float32(apart)
+    results = check.check_bundle(read_bundle(golden_with(copy, **{what: golden})))
+    assert {result.passed for result in results if "int8" not in result.file} == {passes}
+
+
+@pytest.mark.parametrize(("other", "passes"), [(2, True), (3, False)])
+def test_check_lets_int8_give_another_class_for_a_quarter_of_the_images(other: int, passes: bool, copy: Path) -> None:
+    classes = read_golden(read_bundle(copy)).logits.argmax(axis=1)
+    assert len(classes) == 8
+    classes[:other] = (classes[:other] + 1) % 3
+    results = check.check_bundle(read_bundle(resigned(copy, parity={"int8": {"golden_classes": classes.tolist()}})))
+    assert {result.passed for result in results if "int8" in result.file} == {passes}
+    assert all(result.passed for result in results if "int8" not in result.file)
+
+
 def test_check_fails_on_one_spike_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     golden = read_golden(read_bundle(copy))
     golden.spikes[3, 0] += 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import nir
 import numpy as np
 import onnx
 import pytest
-from graphs import CASES, STEPS, inputs
+from graphs import CASES, DT, STEPS, chain, full, inputs
 from onnx_runs import run, run_reference, stepped
 
 from idsnn_export.lowering import to_onnx
+from idsnn_export.lowering.neurons import collapse
 from idsnn_export.lowering.table import LOWERINGS
 from idsnn_export.reference.equations import CELLS
 from idsnn_export.reference.interpreter import interpret
@@ -74,6 +77,45 @@ def test_a_neuron_whose_input_weakens_it_still_follows_its_equation(gain: float)
     outputs, _ = interpret(graph, x, STEPS)
     assert outputs.mean() > 0 or gain == 0
     np.testing.assert_array_equal(run(to_onnx(graph, STEPS, static=False), input=x)["step_logits"], outputs)
+
+
+@pytest.mark.parametrize(
+    ("values", "smallest"),
+    [
+        (full((2, 3, 3), 0.5), ()),
+        (np.broadcast_to(np.array([[[0.5]], [[0.25]]]), (2, 3, 3)), (2, 1, 1)),
+        (np.arange(18).reshape(2, 3, 3), (2, 3, 3)),
+        (np.array([1.0, 2.0]), (2,)),
+        (np.array([3.0]), ()),
+        (np.zeros((0, 3)), (0, 1)),
+    ],
+)
+def test_a_constant_is_the_smallest_that_broadcasts_to_the_same(values: np.ndarray, smallest: tuple[int, ...]) -> None:
+    small = collapse(values)
+    assert small.shape == smallest
+    np.testing.assert_array_equal(np.broadcast_to(small, values.shape), values)
+
+
+def operators(node: nir.NIRNode) -> dict[str, int]:
+    """What one layer of two neurons is over 4 steps of frames, without the reading of frames and the mean of steps."""
+    model = to_onnx(chain((2,), (2,), node), 4, static=False)
+    kinds = Counter(each.op_type for each in model.graph.node)
+    return {kind: kinds[kind] for kind in ("Mul", "Add", "Greater", "Where", "Sub", "Div") if kinds[kind]}
+
+
+def test_our_own_neuron_is_four_elementwise_nodes_per_step_and_two_at_the_first() -> None:
+    node = nir.LIF(full((2,), 2 * DT), full((2,), 1), full((2,), 0), full((2,), 0.25), full((2,), 0))
+    assert operators(node) == {"Mul": 3, "Add": 3, "Greater": 4, "Where": 3}  # nobody reads the last membrane
+
+
+def test_neutral_factors_and_summands_leave_no_node() -> None:
+    unit, dt, zero = full((2,), 1), full((2,), DT), full((2,), 0)
+    assert operators(nir.I(unit / np.float32(DT))) == {"Add": 3}
+    assert operators(nir.I(2 * unit / np.float32(DT))) == {"Mul": 4, "Add": 3}
+    assert operators(nir.IF(unit / np.float32(DT), unit, zero)) == {"Add": 3, "Greater": 4, "Where": 3}
+    assert operators(nir.LI(dt, unit, zero)) == {}  # it forgets everything: what comes in goes out
+    assert operators(nir.LI(dt, unit, unit)) == {"Add": 4}
+    assert operators(nir.LI(2 * dt, unit, unit)) == {"Mul": 4 + 3, "Add": 4 + 3}
 
 
 def test_a_membrane_on_the_threshold_is_no_spike() -> None:

@@ -255,4 +255,5 @@ def test_firing_rates_are_spikes_over_neurons_and_steps() -> None:
 
 
 def test_dead_and_saturated_layers_are_told_apart() -> None:
-    assert odd_layers({"a": 0.0005, "b": 0.2, "c": 0.95}) == {"a": "dead", "c": "saturated"}
+    rates = {"a": 0.00099, "b": 0.00101, "c": 0.899, "d": 0.901}
+    assert odd_layers(rates) == {"a": "dead", "d": "saturated"}
