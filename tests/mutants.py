@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -152,7 +153,7 @@ def _run(path: str, source: str, tests: Sequence[str], report: str) -> int:
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         sys.meta_path.insert(0, Loader(path, source))
-        flags = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        flags = ["-x", "-q", "--tb=native", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
         code = int(pytest.main([*flags, "--rootdir", str(ROOT), *tests]))
         Path(report).write_text(json.dumps([name for name in sys.modules if not name.startswith(OURS)]))
         return code
@@ -175,6 +176,7 @@ def examine(module: dict[str, Any], equivalent: Sequence[str]) -> bool:
         for name in json.loads(Path(report.name).read_text()):
             with suppress(BaseException):
                 importlib.import_module(name)
+    gc.freeze()  # a child's collector need not look at them
     made = mutants(source)
     listed = {(each["was"], each["becomes"]) for each in module.get("survivors", [])}
     alive, left = [], 0
