@@ -18,7 +18,7 @@ from typing import Any
 from idsnn_deploy.commands import require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
 
-from .config import TrainConfig, preset, read_config, settings
+from .config import TrainConfig, default, preset, read_config, settings
 from .run_folder import begun, finished, held
 
 PROG = "idsnn-train"
@@ -92,16 +92,17 @@ def _train(config: TrainConfig, folder: Path, flags: Flags) -> int:
 
 
 def _start(arguments: list[str]) -> TrainConfig:
-    """The settings that flags are added to: the defaults, a preset's or a file's."""
+    """The settings that flags are added to: a preset's, a file's, the data set's own, or the defaults."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
     first.add_argument("--config")
+    first.add_argument("--dataset")
     chosen, _ = first.parse_known_args(arguments)
     if chosen.preset is not None and chosen.config is not None:
         raise UsageError("--preset and --config both say where to start from; give one")
     if chosen.config is not None:
         return read_config(chosen.config)
-    return TrainConfig() if chosen.preset is None else preset(chosen.preset)
+    return default(chosen.dataset) if chosen.preset is None else preset(chosen.preset)
 
 
 def _parse(arguments: list[str], start: TrainConfig) -> Flags:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import idsnn
 from idsnn.cli import main as train
 from idsnn_deploy import Session, read_bundle
 from idsnn_deploy.cli import main as deploy
+from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.events import Binning, read, to_frames
 from idsnn_evaluation.cli import main as evaluate
 from idsnn_export.cli import main as export
@@ -23,6 +26,7 @@ from idsnn_export.graph.metadata import read_metadata
 from idsnn_export.nir_file.reader import read_nir
 
 STEPS = 3
+RESNET = ["--network", "resnet", "--depth", "18", "--teacher-depth", "34"]  # VGGs need 16 pixels
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tree/, a run trained on binary frames of a fixed window, and its bundle."""
     root = tmp_path_factory.mktemp("events")
     write_tree(root / "tree", train=6, test=3)
-    settings = ["--timesteps", str(STEPS), "--width", "4", "--epochs", "2", "--batch-size", "4", "--arm", "baseline"]
+    settings = ["--timesteps", str(STEPS), "--width", "4", "--epochs", "2", "--batch-size", "4", *RESNET]
     window = ["--events-window", "40000", "--sensor", "12", "12"]
     assert (
         train([*settings, *window, "--dataset", "events", "--data", str(root / "tree"), "--out", str(root / "run")])
@@ -136,7 +140,7 @@ def test_a_tree_without_a_test_part_is_evaluated_on_what_training_left_out(folde
         "--timesteps",
         "2",
     ]
-    more = ["--test-fraction", "0.5", "--split-seed", "3", "--arm", "baseline", "--batch-size", "2"]
+    more = ["--test-fraction", "0.5", "--split-seed", "3", *RESNET, "--batch-size", "2"]
     assert train([*arguments, *more, "--sensor", "12", "12", "--out", str(tmp_path / "run")]) == 0
     assert export([str(tmp_path / "run"), "--graphs", "probe"]) == 0
     bundle = tmp_path / "run" / "bundle"
@@ -146,3 +150,85 @@ def test_a_tree_without_a_test_part_is_evaluated_on_what_training_left_out(folde
     assert report["provenance"]["samples"] == 6
     accuracy = json.loads((tmp_path / "run" / "summary.json").read_text())["student_accuracy"]
     assert report["accuracy"]["top1"] == accuracy
+
+
+# streams --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100, 10_000])
+def test_a_stream_in_any_chunks_says_what_the_recording_says(folder: Path, recordings: list[str], chunk: int) -> None:
+    session = Session(folder / "bundle", "step")
+    stream = session.stream()
+    for recording in recordings[:2] if chunk == 1 else recordings:
+        events = read(recording)
+        events = events[events["t"] < events["t"][0] + 40_000]  # what is behind it would begin a window of its own
+        events["t"] += 10**9 * (1 + recordings.index(recording))  # one camera, one recording after the other
+        answers = [a for i in range(0, len(events), chunk) for a in stream.push(events[i : i + chunk])]
+        answers += stream.close()
+        logits = session.step_logits(recording)[:, 0]
+        np.testing.assert_array_equal(np.stack([a.logits for a in answers]), logits)
+        np.testing.assert_allclose(answers[-1].mean, logits.mean(axis=0), atol=1e-6)
+        assert [(a.step, a.done) for a in answers] == [(1, False), (2, False), (3, True)]
+        assert [a.time for a in answers] == [13_334, 26_667, 40_000]
+        assert answers[-1].label == int(logits.mean(axis=0).argmax())
+
+
+def test_a_gap_closes_empty_frames_and_the_next_event_begins_anew(folder: Path, recordings: list[str]) -> None:
+    session = Session(folder / "bundle", "step")
+    stream, events = session.stream(), read(recordings[0])[:5]
+    late = events.copy()
+    late["t"] += 10**7
+    assert stream.push(events) == []
+    answers = stream.push(late)
+    assert [a.step for a in answers] == [1, 2, 3]
+    np.testing.assert_array_equal(np.stack([a.logits for a in answers]), session.step_logits(events)[:, 0])
+    again = stream.close()
+    np.testing.assert_array_equal(again[0].logits, answers[0].logits)
+    assert stream.close() == []
+
+
+def test_an_early_answer_is_final_and_the_rest_of_its_window_is_not_run(folder: Path, recordings: list[str]) -> None:
+    session = Session(folder / "bundle", "step")
+    stream = session.stream(margin=0.0)
+    answers = stream.push(read(recordings[0])) + stream.close()  # 50 ms: a window, and a part of another
+    assert [(a.step, a.done) for a in answers] == [(1, True), (1, True)]
+
+
+def test_streams_by_count_close_with_the_next_event(folder: Path, recordings: list[str]) -> None:
+    bundle = read_bundle(folder / "bundle")
+    counted = replace(bundle, manifest=replace(bundle.manifest, events=Binning("count", "counts", 10)))
+    session, events = Session(counted, "step"), read(recordings[0])
+    stream = session.stream()
+    answers = [a for i in range(0, 20) for a in stream.push(events[i : i + 1])]
+    assert [(a.step, a.time) for a in answers] == [(1, 4), (2, 7), (3, 10), (1, 4), (2, 7)]
+    np.testing.assert_array_equal(np.stack([a.logits for a in answers[:3]]), session.step_logits(events)[:, 0])
+
+
+def test_a_stream_says_what_it_cannot_take(folder: Path, recordings: list[str]) -> None:
+    session, events = Session(folder / "bundle", "step"), read(recordings[0])
+    stream = session.stream()
+    stream.push(events[10:])
+    with pytest.raises(DataError, match="stream: time runs backwards between chunks"):
+        stream.push(events[:10])
+    events["x"] = 40
+    with pytest.raises(DataError, match="stream: an event at x = 40, outside the sensor"):
+        session.stream().push(events)
+    bundle = read_bundle(folder / "bundle")
+    whole = replace(bundle, manifest=replace(bundle.manifest, events=Binning()))
+    with pytest.raises(UsageError, match="a stream has no end"):
+        Session(whole, "step").stream()
+    assert Session(whole, "step").stream(window=1000).push(events[:0]) == []
+    with pytest.raises(UsageError, match="not trained on events"):
+        Session(replace(bundle, manifest=replace(bundle.manifest, events=None)), "step").stream()
+
+
+def test_the_example_prints_an_answer_a_frame_and_its_latency(
+    folder: Path, recordings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "event_loop.py"))["main"]
+    latencies = loop([str(folder / "bundle"), recordings[0], "--speed", "2", "--chunk", "5000", "--window", "60000"])
+    lines = capsys.readouterr().out.splitlines()
+    assert (len(latencies), len(lines)) == (3, 4)
+    assert min(latencies) >= 0
+    assert lines[2].endswith("final")
+    assert lines[3].startswith("latency from a frame's end to its answer: median")

@@ -88,8 +88,9 @@ def test_an_ordinary_network_sees_the_mean_over_time() -> None:
 
 def test_recordings_train_all_arms_and_other_numbers_of_frames_run(tree: Path, tmp_path: Path) -> None:
     shared = ["--dataset", "events", "--data", str(tree), "--timesteps", "3", "--width", "4", "--batch-size", "8"]
+    shared += ["--network", "resnet", "--depth", "18", "--teacher-depth", "34"]
     out = tmp_path / "run"
-    assert main([*shared, "--epochs", "3", "--val-fraction", "0.25", "--out", str(out)]) == 0
+    assert main([*shared, "--arm", "idsnn", "--epochs", "3", "--val-fraction", "0.25", "--out", str(out)]) == 0
     config = json.loads((out / "config.json").read_text())
     assert (config["events_by"], config["events_values"], config["input_shape"]) == ("time", "binary", [2, 9, 12])
     run = idsnn.load_run(out)
@@ -98,3 +99,18 @@ def test_recordings_train_all_arms_and_other_numbers_of_frames_run(tree: Path, t
     for arm in ("baseline", "init", "kd"):
         again = [*shared, "--arm", arm, "--epochs", "1", "--teacher", str(out), "--out", str(tmp_path / arm)]
         assert main(again) == 0
+
+
+def test_a_data_set_starts_from_its_own_defaults_and_flags_hold_over_them(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for more in ((), ("--timesteps", "9", "--arm", "idsnn")):
+        arguments = ["--dataset", "events", "--data", str(tree), "--sensor", "16", "16", *more]
+        assert main([*arguments, "--dry-run", "--out", str(tmp_path / "none")]) == 0
+        said.append(" ".join(capsys.readouterr().out.split()))
+    assert "Spiking VGG-11" in said[0]
+    assert "16 epochs, T 5" in said[0]
+    assert "T 9" in said[1]
+    assert "VGG-11" in said[1].split("student")[0]
+    assert not (tmp_path / "none").exists()

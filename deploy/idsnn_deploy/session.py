@@ -16,6 +16,7 @@ import numpy as np
 from .anytime import Decision, separation, stands_out
 from .arrays import Array
 from .errors import UsageError
+from .event_stream import EventStream
 from .execution import Stepper, StepState, Unrolled
 from .inputs import Images, batches
 from .manifest import VARIANTS, Bundle, Manifest, read_bundle
@@ -156,6 +157,19 @@ class Session:
             )
         logits, self._state = stepper(x, self._state)
         return logits
+
+    def stream(self, window: int | None = None, margin: float | None = None) -> EventStream:
+        """A camera's events in chunks, with an answer for every frame that is full; see `event_stream`.
+
+        Args:
+            window: what the T frames cover together, µs by time or events by count; None takes the bundle's.
+            margin: p1 - p2 at which an answer is final before its window is over; None waits.
+
+        Raises:
+            UsageError: a bundle that takes no events, or no window here nor in the manifest.
+            BundleError: the bundle has no step graph.
+        """
+        return EventStream(self._steps(), window, margin)
 
     def reset(self) -> None:
         """Forgets what `step` has seen: every membrane is 0 again."""
