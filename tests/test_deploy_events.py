@@ -192,8 +192,8 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("a.npy", dumped(np.array([(0, 0, 0.5, 1)])), "times are whole microseconds"),
     ("a.npz", saved(x=X, y=Y, t=T), "has no p beside t, x, y"),
     ("a.npz", saved(x=X, y=Y, t=T[:2], p=P), "of one length"),
-    ("a.npz", saved(x=X, y=Y, t=T, p=np.array(["on", "off", "on"])), "p is neither"),
-    ("a.npz", saved(x=np.array(["1", "2", "3"]), y=Y, t=T, p=P), "x is <U1, not numbers"),
+    ("a.npz", saved(x=X, y=Y, t=T, p=np.array(["on", "off", "on"])), "no plain number"),
+    ("a.npz", saved(x=np.array(["1", "2", "3"]), y=Y, t=T, p=P), "no plain number"),
     ("a.npz", saved(x=X, y=Y, t=T, p=P)[:-40], "not a recording that numpy reads"),
     ("a.npz", saved(x=np.full(3, np.nan), y=Y, t=T, p=P), "x reaches beyond"),
 ]
@@ -216,7 +216,7 @@ def test_a_small_archive_that_claims_to_be_large_is_refused_unread(
     monkeypatch.setattr(event_files, "MAX_BYTES", 2**16)
     (tmp_path / "a.npz").write_bytes(saved(x=np.zeros(2**16, np.int8), y=Y, t=T, p=P))
     assert (tmp_path / "a.npz").stat().st_size < 2**12
-    with pytest.raises(DataError, match="unpacks to more than 65,536 bytes"):
+    with pytest.raises(DataError, match="at most 65,536 are read"):
         read(tmp_path / "a.npz")
 
 
