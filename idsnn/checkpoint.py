@@ -27,10 +27,11 @@ from idsnn_deploy.json_file import read_json_object
 
 from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher
+from .run_facts import LIMIT, read_facts
 from .run_folder import CONFIG, STUDENT, SUMMARY, TEACHER, refuse_half_replaced
 
 PRETRAINED = "model.safetensors"
-_JSON_LIMIT, _WEIGHTS_LIMIT = 1 << 24, 1 << 33
+_WEIGHTS_LIMIT = 1 << 33
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,21 @@ def load_run(path: str | Path) -> Run:
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; train one with idsnn-train --out {folder}")
     refuse_half_replaced(folder)
-    config = read_json_object(folder / CONFIG, _JSON_LIMIT, RunError)
+    config = read_facts(folder / CONFIG)
     weights = folder / (PRETRAINED if (folder / PRETRAINED).exists() else STUDENT)
     try:
         student, teacher = build_student(config), build_teacher(config)
     except UsageError as cause:
         raise RunError(f"{folder / CONFIG}: {cause}") from cause
-    except (KeyError, TypeError, ValueError, IndexError) as cause:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, MemoryError) as cause:
         raise RunError(f"{folder / CONFIG}: describes no network ({type(cause).__name__}: {cause})") from cause
     load_weights(student, read_weights(weights), weights)
     has_teacher = (folder / TEACHER).exists()
     if has_teacher:
         load_weights(teacher, read_weights(folder / TEACHER), folder / TEACHER)
-    summary = read_json_object(folder / SUMMARY, _JSON_LIMIT, RunError) if (folder / SUMMARY).exists() else {}
+    summary = read_json_object(folder / SUMMARY, LIMIT, RunError) if (folder / SUMMARY).exists() else {}
     refuse_half_replaced(folder)
-    if read_json_object(folder / CONFIG, _JSON_LIMIT, RunError) != config:
+    if read_facts(folder / CONFIG) != config:
         raise RunError(f"{folder}: a new run took its place while it was read; load it once that is finished")
     return Run(student.eval(), teacher.eval() if has_teacher else None, config, summary, folder)
 
@@ -168,7 +169,7 @@ def load_teacher(source: str, config: Mapping[str, Any]) -> tuple[nn.Module, dic
     settled: dict[str, Any] = {}
     path = Path(source)
     if path.is_dir():
-        theirs = read_json_object(path / CONFIG, _JSON_LIMIT, RunError)
+        theirs = read_json_object(path / CONFIG, LIMIT, RunError)
         settled = {"teacher_depth": theirs.get("teacher_depth", config["teacher_depth"])}
         settled["teacher_network"] = theirs.get("teacher_network") or theirs.get("network", "resnet")
         settled["teacher_width"] = theirs.get("teacher_width") or theirs.get("width") or config["width"]

@@ -6,7 +6,6 @@ The parser and the settings need no torch, so `--help` and a wrong flag answer a
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from idsnn_deploy.commands import require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
 
 from .config import TrainConfig, default, preset, read_config, settings
+from .run_facts import read_summary
 from .run_folder import begun, finished, held
 
 PROG = "idsnn-train"
@@ -65,7 +65,7 @@ def _run(arguments: list[str]) -> int:
             config = _resumed(folder, config, start)
             summary = finished(folder)
             if summary is not None:
-                return _show(json.loads(summary.read_text()), folder, flags.json)
+                return _show(read_summary(summary), folder, flags.json)
         return _train(config.check(), folder, flags)
 
 

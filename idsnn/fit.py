@@ -19,8 +19,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from idsnn_deploy.errors import DivergedError, RunError
-from idsnn_deploy.files import write_bytes
+from idsnn_deploy.files import read_bytes, write_bytes
 
+from .checkpoint import load_pickle, load_weights
 from .config import TrainConfig
 from .data import Frames, Images, Loader, seed_of, still
 from .display import Display
@@ -32,6 +33,8 @@ from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
 
 _RATE_EVERY, _EVAL_BATCH = 16, 256
+_LIMIT = 1 << 34  # bytes of last.ckpt
+_ROW = frozenset({"phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy", "firing_rate", "lr"})
 
 
 @dataclass
@@ -57,15 +60,42 @@ class Checkpoint:
         """Reads it; a run that was stopped before its first epoch was done has none and starts anew.
 
         Raises:
-            RunError: the file is no checkpoint.
+            RunError: the file is no checkpoint, or says what no training comes to.
         """
         if not path.exists():
             return cls()
         try:
-            return cls(**torch.load(path, map_location="cpu", weights_only=True))
+            found = cls(**load_pickle(read_bytes(path, _LIMIT, RunError)))
+            found.check()
+        except RunError:
+            raise
         except Exception as cause:  # the loader raises a dozen kinds over a file that is none of ours
             reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
             raise RunError(f"{path}: cannot be resumed from ({reason}); start again with --force") from cause
+        return found
+
+    def check(self) -> None:
+        """Raises `ValueError` where the state is none that training comes to."""
+        rows = self.rows if isinstance(self.rows, list) else [None]
+        kept = self.model is not None and self.optimizer is not None
+        wrong = [
+            name
+            for name, right in (
+                ("phase", self.phase in ("teacher", "student")),
+                ("epoch", type(self.epoch) is int and self.epoch >= 0),
+                ("model", self.model is None or _is_state(self.model)),
+                ("optimizer", self.optimizer is None or isinstance(self.optimizer, dict)),
+                ("model and optimizer", kept == (self.epoch != 0)),
+                ("scaler", isinstance(self.scaler, dict)),
+                ("rows", all(isinstance(row, dict) and row.keys() >= _ROW for row in rows)),
+                ("seconds", isinstance(self.seconds, (int, float)) and 0 <= self.seconds < float("inf")),
+            )
+            if not right
+        ]
+        if not wrong and sum(row["phase"] == self.phase for row in rows if row) != self.epoch:
+            wrong = ["rows"]
+        if wrong:
+            raise ValueError(f"its {', '.join(wrong)} cannot be")
 
 
 @dataclass(frozen=True)
@@ -118,8 +148,10 @@ class _Phase:
         self.network, self.epochs, self.state, self.teacher = network, epochs, state, teacher
         self.spiking = network if isinstance(network, SpikingNetwork) else None
         self.warned: set[str] = set()
+        if state.epoch > epochs:
+            raise RunError(f"last.ckpt holds epoch {state.epoch} of {epochs}; start again with --force")
         if state.model is not None:
-            network.load_state_dict(state.model)
+            load_weights(network, state.model, "last.ckpt")
         network.to(self.fabric.device).to(memory_format=memory_format(network))
         self._set_up()
 
@@ -128,7 +160,7 @@ class _Phase:
         config, state = self.config, self.state
         self.optimizer = torch.optim.SGD(_groups(self.network, config), lr=config.lr, momentum=config.momentum)
         if state.optimizer is not None:
-            self.optimizer.load_state_dict(state.optimizer)
+            _load_optimizer(self.optimizer, state.optimizer)
         self.model, self.wrapped = self.fabric.setup(self.network, self.optimizer)
         if self.spiking:
             self.model.mark_forward_method("step_logits")
@@ -249,6 +281,31 @@ class _Phase:
             if name not in self.warned:
                 self.warned.add(name)
                 self.display.say(f"layer {name} is {what}: it fires at {rates[name]:.2%}")
+
+
+def _is_state(values: Any) -> bool:
+    return isinstance(values, dict) and all(
+        isinstance(name, str) and isinstance(each, Tensor) for name, each in values.items()
+    )
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Puts an optimizer where its state left it.
+
+    Raises:
+        RunError: the state is of other parameters, or none.
+    """
+    try:
+        optimizer.load_state_dict(state)
+        for parameter, memory in optimizer.state.items():
+            for name, each in memory.items():
+                if isinstance(each, Tensor) and each.dim() and each.shape != parameter.shape:
+                    raise ValueError(f"{name} of shape {list(each.shape)} for {list(parameter.shape)}")
+    except Exception as cause:  # torch raises what its parsing happens to meet
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise RunError(
+            f"last.ckpt: its optimizer is of another network ({reason}); start again with --force"
+        ) from cause
 
 
 def _laid_out(images: Tensor, layout: torch.memory_format) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from idsnn_deploy.array_file import read_npy, read_npz
-from idsnn_deploy.errors import BundleError, ImageError, UsageError
+from idsnn_deploy.datasets import load_split
+from idsnn_deploy.errors import BundleError, DataError, ImageError, UsageError
 from idsnn_deploy.images import load_image
 from idsnn_deploy.json_file import parse_json, read_json_object
 from idsnn_deploy.manifest import read_bundle
@@ -204,3 +206,12 @@ def test_warnings_are_as_before_when_threads_have_read_images() -> None:
     for thread in threads:
         thread.join()
     assert list(warnings.filters) == before
+
+
+def test_a_class_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
+    folder = bytes(tmp_path / "train") + b"/caf\xe9"
+    os.makedirs(folder)
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", folder + b"/a.png")
+    with pytest.raises(DataError, match=r"caf\\udce9.* not UTF-8"):
+        load_split("folder", "train", tmp_path)

@@ -89,11 +89,19 @@ def _classes(part: Path, split: str) -> tuple[str, ...]:
     classes = tuple(sorted(entry.name for entry in part.iterdir() if entry.is_dir() and entry.name[0] != "."))
     if not classes:
         raise DataError(f"{part}: no class folders in it; put each class's files into {split}/CLASS/")
+    odd = next((name for name in classes if not _is_text(name)), None)
+    if odd is not None:
+        raise DataError(f"{part}: the class folder {odd!r} has a name that is not UTF-8; rename it")
     names = {name.casefold(): name for name in classes}
     for name in classes:
         if names[name.casefold()] != name:
             raise DataError(f"{part}: classes {name} and {names[name.casefold()]} differ in case only; join or rename")
     return classes
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is text; what is no UTF-8 in it Python stands in for with halves of characters."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _members(folder: Path, suffixes: Collection[str], passed: Counter[str]) -> list[Path]:

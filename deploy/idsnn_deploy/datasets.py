@@ -95,7 +95,7 @@ def _torchvision(kind: str, split: str, data: Path | None, reading: Reading, by_
     part = {"split": split} if by_name else {"train": split == "train"}
     try:
         found = make(str(root), **part, download=True)
-    except (OSError, RuntimeError) as cause:
+    except Exception as cause:  # its files are pickles, archives and texts; and a version may take other arguments
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise DataError(
             f"{root}: {kind} is not there and could not be downloaded ({reason}); "
