@@ -146,6 +146,54 @@ def test_rates_and_what_neurons_do(report: Report) -> None:
     assert report.totals["bias_adds"] == 32 + T * (12 + 12 + K)
 
 
+BY_HAND: dict[str, dict[str, float]] = {  # per sample, whatever is not 0
+    "stem": {
+        **{"stem_macs": 200, "stem_macs_each_step": 200 * T, "dense": 200, "dense_each_step": 200 * T},
+        **{"ann_macs": 200, "nominal_macs": 288, "bias_adds": 32},
+    },
+    "conv": {
+        **{"conv_acs": fan(NET.spikes1, 3, 2).mean(), "events": NET.spikes1.sum() / N, "bias_adds": 12 * T},
+        **{"dense": 150 * T, "dense_each_step": 150 * T, "ann_macs": 150, "nominal_macs": 216},
+        "rate_acs": 216 * T * NET.spikes1.mean(),
+    },
+    "lif2": {
+        **{"neurons": 12, "neuron_updates": 12 * T, "threshold_compares": 12 * T},
+        **{"spikes": NET.spikes2.sum() / N, "resets": NET.spikes2.sum() / N},
+    },
+    "fc": {
+        **{"head_acs": NET.spikes3.sum() / N * K, "events": NET.spikes3.sum() / N, "bias_adds": K * T},
+        **{"dense": 3 * K * T, "dense_each_step": 3 * K * T, "ann_macs": 3 * K, "nominal_macs": 3 * K},
+        "pool_adds": 9 * T,
+    },
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_every_count_of_a_layer_by_hand(report: Report, name: str) -> None:
+    neurobench = {"effective_acs", "effective_macs", "effective_macs_each_step", "synops_total"}  # tested on their own
+    counted = {key: value for key, value in layer(report, name)["split"].items() if value and key not in neurobench}
+    assert counted == pytest.approx({key: value * N for key, value in BY_HAND[name].items()})
+
+
+def test_what_there_is_nothing_to_divide_by_is_none(report: Report) -> None:
+    assert [layer(report, "stem")[key] for key in RATIOS] == [None] * len(RATIOS)
+    assert layer(report, "lif2")["sparsity"] == pytest.approx(1 - NET.spikes2.mean())
+    assert report.totals["sparsity"] == pytest.approx(1 - report.totals["firing_rate"])
+
+
+def test_a_still_picture_of_zeros_and_ones_is_events_and_seen_once(tmp_path: Path) -> None:
+    ones = (NET.image != 0).astype(int)
+    layers, seen = NET.layers, T * ones.sum(axis=1)
+    layers[1]["pools"] = [{**layers[-1]["pools"][0], "in_shape": [2, 4, 4], "out_shape": [2, 2, 2]}]
+    tables = NET.tables | {"sum.stem": seen, "nnz.stem": seen}
+    found = evaluate(tape_bundle(tmp_path / "black-and-white", layers, tables), tape_images(N), NET.labels)
+    stem = layer(found, "stem")["split"]
+    assert stem["conv_acs"] == stem["effective_acs"] == fan(ones, 2, 1).sum()
+    assert (stem["events"], stem["stem_macs"], stem["effective_macs"]) == (ones.sum(), 0, 0)
+    assert stem["rate_acs"] == pytest.approx(ones.mean() * 288 * N)
+    assert layer(found, "lif1")["split"]["pool_adds"] == 2 * 4 * 3 * N  # what a still layer gives is pooled once
+
+
 def test_the_ann_twin_runs_every_layer_once(report: Report) -> None:
     macs = 2 * 10**2 + 2 * 3 * 5 * 5 + 3 * 3 * 4 * 4 + 3 * K  # 4x4: 10 touches an axis, 5 with stride 2; 2x2: 4
     assert report.totals["ann_macs"] == macs == report.baselines["ann"]["macs"]
