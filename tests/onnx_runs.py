@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import nir
 import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from idsnn_export.reference.interpreter import interpret
+
 Arrays = dict[str, NDArray[Any]]
+
+
+def answers(graph: nir.NIRGraph, x: NDArray[Any], timesteps: int) -> tuple[NDArray[Any], Arrays]:
+    """The interpreter's outputs (T, N, K), flattened in C order as ONNX files give them, and its spikes."""
+    outputs, spikes = interpret(graph, x, timesteps)
+    return outputs.reshape(*outputs.shape[:2], -1), spikes
 
 
 def session(model: onnx.ModelProto, optimized: bool = True) -> onnxruntime.InferenceSession:

@@ -19,6 +19,7 @@ from idsnn_deploy.cli import main as deploy
 from idsnn_deploy.errors import ParityError
 from idsnn_deploy.golden import write_golden
 from idsnn_deploy.manifest import read_bundle
+from idsnn_evaluation.cli import main as evaluate
 from idsnn_export import interpret, to_onnx, write_nir
 from idsnn_export.cli import main as export
 from idsnn_export.gates.margins import farthest, golden_of, margins
@@ -178,3 +179,51 @@ def test_the_same_artefact_agrees_with_itself_and_a_changed_one_is_located(
     assert export(["--diff", str(bundle), str(tmp_path / "changed.nir"), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["divergence"]["layer"] == "layer2_0_lif1"
+
+
+def chained(*nodes: nir.NIRNode, into: tuple[int, ...], out: tuple[int, ...]) -> nir.NIRGraph:
+    inner = {f"n{i}": node for i, node in enumerate(nodes)}
+    named = {"input": nir.Input(np.array(into)), **inner, "output": nir.Output(np.array(out))}
+    return nir.NIRGraph(named, list(pairwise(named)), type_check=False)
+
+
+def leaky_integrator(*shape: int) -> nir.LI:
+    return nir.LI(np.full(shape, 2e-4, np.float32), np.ones(shape, np.float32), np.zeros(shape, np.float32))
+
+
+ODD = {
+    "no neuron that spikes": chained(
+        nir.Linear(np.eye(3, 4, dtype=np.float32)), leaky_integrator(3), into=(4,), out=(3,)
+    ),
+    "outputs on three axes": chained(
+        nir.Conv2d((4, 4), np.full((2, 1, 3, 3), 0.25, np.float32), 1, 0, 1, 1, np.zeros(2, np.float32)),
+        nir.Threshold(np.full((2, 2, 2), 0.5, np.float32)),
+        into=(1, 4, 4),
+        out=(2, 2, 2),
+    ),
+    "no weights": chained(nir.Threshold(np.full(3, 0.5, np.float32)), into=(3,), out=(3,)),
+    "nothing but a pool": chained(
+        nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), into=(1, 4, 4), out=(1, 2, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_the_interpreter_runs_is_a_bundle_that_every_command_takes(name: str, tmp_path: Path) -> None:
+    graph, folder, rng = ODD[name], tmp_path / "bundle", np.random.default_rng(0)
+    write_nir(tmp_path / "net.nir", graph)
+    assert export([str(tmp_path / "net.nir"), "--timesteps", "3", "--out", str(folder)]) == 0
+    manifest = read_bundle(folder).manifest
+    frames = (rng.random((3, 5, *manifest.input_shape)) < 0.5).astype(np.float32)
+    expected = interpret(graph, frames, 3)[0].reshape(3, 5, -1)
+    assert len(manifest.labels) == expected.shape[2]
+    np.testing.assert_allclose(Session(folder).step_logits(frames), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(Session(folder, "step").step_logits(frames), expected, rtol=0, atol=1e-6)
+    assert deploy(["check", str(folder)]) == 0
+    assert deploy(["info", str(folder), "--layers"]) == 0
+    data, report = tmp_path / "data.npz", tmp_path / "report"
+    np.savez(data, input=frames, labels=expected.mean(axis=0).argmax(axis=1))
+    assert evaluate([str(folder), "--dataset", "npz", "--data", str(data), "--out", str(report)]) == 0
+    body = json.loads((report / "report.json").read_text())
+    assert body["accuracy"]["top1"] == 1
+    assert export(["--diff", str(folder), str(folder / "model.onnx")]) == 0

@@ -16,12 +16,11 @@ import pytest
 from graphs import CASES, STEPS, affine, conv, graph, inputs, lif
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_runs import run, run_reference, session, stepped
+from onnx_runs import answers, run, run_reference, session, stepped
 
 from idsnn_deploy.errors import GraphError
 from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.lowering import to_onnx
-from idsnn_export.reference.interpreter import interpret
 
 few = settings(derandomize=True, max_examples=20, deadline=None, database=None)
 
@@ -97,7 +96,7 @@ def test_random_recurrent_networks_equal_the_interpreter(network: nir.NIRGraph) 
 
 def _assert_equal_everywhere(network: nir.NIRGraph) -> None:
     x = inputs(network)
-    outputs, spikes = interpret(network, x, STEPS)
+    outputs, spikes = answers(network, x, STEPS)
     model = to_onnx(network, STEPS, static=False, kind="trace")
     for backend in (run, run_reference):
         found = backend(model, input=x)
@@ -150,7 +149,7 @@ def test_a_batch_of_nothing_gives_nothing() -> None:
 def test_normalization_is_part_of_the_model() -> None:
     network, mean, std = CASES["residual"].build(), [0.5, 0.25], [0.25, 0.5]
     x = inputs(network)[0]
-    expected, _ = interpret(network, (x - np.reshape(mean, (2, 1, 1))) / np.reshape(std, (2, 1, 1)), STEPS)
+    expected, _ = answers(network, (x - np.reshape(mean, (2, 1, 1))) / np.reshape(std, (2, 1, 1)), STEPS)
     found = run(to_onnx(network, STEPS, mean=mean, std=std), image=x)
     np.testing.assert_array_equal(found["step_logits"], expected)
     frames = run(to_onnx(network, STEPS, mean=mean, std=std, static=False), input=np.stack([x] * STEPS))
@@ -180,7 +179,7 @@ def test_a_node_may_have_the_name_of_anything_else(names: tuple[str, ...]) -> No
     model = to_onnx(network, STEPS, mean=[0.0], std=[1.0])
     onnx.checker.check_model(model, full_check=True)
     found = run(model, image=x)
-    np.testing.assert_array_equal(found["step_logits"], interpret(network, x, STEPS)[0])
+    np.testing.assert_array_equal(found["step_logits"], answers(network, x, STEPS)[0])
 
 
 def test_metadata_says_everything_a_runtime_needs() -> None:

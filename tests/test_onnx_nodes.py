@@ -9,13 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from graphs import CASES, DT, STEPS, chain, full, inputs
-from onnx_runs import run, run_reference, stepped
+from onnx_runs import answers, run, run_reference, stepped
 
 from idsnn_export.lowering import to_onnx
 from idsnn_export.lowering.neurons import collapse
 from idsnn_export.lowering.table import LOWERINGS
 from idsnn_export.reference.equations import CELLS
-from idsnn_export.reference.interpreter import interpret
 
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -24,7 +23,7 @@ every_case = pytest.mark.parametrize("name", CASES)
 def test_onnx_equals_the_interpreter(name: str) -> None:
     graph = CASES[name].build()
     x = inputs(graph)
-    outputs, spikes = interpret(graph, x, STEPS)
+    outputs, spikes = answers(graph, x, STEPS)
     model = to_onnx(graph, STEPS, static=False, kind="trace")
     for backend in (run, run_reference):
         found = backend(model, input=x)
@@ -39,14 +38,14 @@ def test_a_static_image_gives_the_same_as_repeated_frames(name: str) -> None:
     graph = CASES[name].build()
     image = inputs(graph)[0]
     found = run(to_onnx(graph, STEPS), image=image)
-    np.testing.assert_array_equal(found["step_logits"], interpret(graph, image, STEPS)[0])
+    np.testing.assert_array_equal(found["step_logits"], answers(graph, image, STEPS)[0])
 
 
 @every_case
 def test_stepping_equals_unrolling(name: str) -> None:
     graph = CASES[name].build()
     x = inputs(graph)
-    expected, _ = interpret(graph, x, STEPS)
+    expected, _ = answers(graph, x, STEPS)
     np.testing.assert_array_equal(stepped(to_onnx(graph, STEPS, static=False, kind="step"), "input", x), expected)
 
 
@@ -74,7 +73,7 @@ def test_a_neuron_whose_input_weakens_it_still_follows_its_equation(gain: float)
     graph.nodes["n0"].r = np.full((2, 3, 3), gain, np.float32)
     graph.nodes["n0"].v_threshold = np.full((2, 3, 3), -0.5, np.float32)
     x = inputs(graph)
-    outputs, _ = interpret(graph, x, STEPS)
+    outputs, _ = answers(graph, x, STEPS)
     assert outputs.mean() > 0 or gain == 0
     np.testing.assert_array_equal(run(to_onnx(graph, STEPS, static=False), input=x)["step_logits"], outputs)
 

@@ -74,10 +74,12 @@ def _replay_probe(bundle: Bundle, file: ModelFile, golden: Golden, options: Opti
     probe = Unrolled(bundle, file.name, options, dict.fromkeys(names, (None, bundle.manifest.timesteps)))
     counted = []
     for x in batches(golden.images, bundle.manifest, probe.fixed or len(golden.logits)):
-        found = probe.run(x, names) if names else []
-        counted.append(np.array([s.sum(axis=1) for s in found]).reshape(len(names), -1).T[: x.shape[probe.axis]])
-    spikes = bool(np.array_equal(np.concatenate(counted), golden.spikes)) if names else True
-    return _compare(bundle, file, *_answers(bundle, probe, golden), golden, spikes)
+        found = np.zeros((len(names), x.shape[probe.axis]))
+        for row, spikes in zip(found, probe.run(x, names) if names else [], strict=True):
+            row[:] = spikes.sum(axis=1)[: len(row)]
+        counted.append(found.T)
+    equal = bool(np.array_equal(np.concatenate(counted), golden.spikes))
+    return _compare(bundle, file, *_answers(bundle, probe, golden), golden, equal)
 
 
 # How a file is asked for the golden vectors, by what it holds.

@@ -80,7 +80,7 @@ def evaluate(
         count = x.shape[probe.axis]
         here = np.sort(shown[(start <= shown) & (shown < start + count)]) - start
         outputs = probe.run(x, names + traces * bool(len(here)))
-        per_sample.append(_per_sample([tally.add(outputs) for tally in tallies], tallies))
+        per_sample.append(_per_sample([tally.add(outputs) for tally in tallies], tallies, count))
         scores.append(Scores.of(truth[start : start + count], outputs["step_logits"]))
         kept += [_example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs) for i in here]
     return assemble(
@@ -127,10 +127,11 @@ def _batches(
             yield start, x
 
 
-def _per_sample(found: Sequence[Array], tallies: Sequence[Tally]) -> Array:
+def _per_sample(found: Sequence[Array], tallies: Sequence[Tally], count: int) -> Array:
     """Accumulates and spikes of each sample of a batch, int64 `(2, n)`."""
     kinds = (SynapseTally, NeuronTally)
-    return np.stack([sum(f for f, t in zip(found, tallies, strict=True) if isinstance(t, kind)) for kind in kinds])
+    rows = [[f for f, t in zip(found, tallies, strict=True) if isinstance(t, kind)] for kind in kinds]
+    return np.stack([np.sum(row, axis=0, dtype=np.int64) if row else np.zeros(count, np.int64) for row in rows])
 
 
 def _example(i: int, pixels: Array, label: int, outputs: Arrays) -> Example:

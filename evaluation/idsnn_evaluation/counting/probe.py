@@ -28,8 +28,6 @@ class Probe:
     def __init__(self, bundle: Bundle, variant: Precision = "fp32", options: Options | None = None) -> None:
         manifest = bundle.manifest
         self.layers = manifest.layers
-        if not manifest.synapses:
-            raise BundleError(f"{bundle.folder}: its layer table names no synaptic layer, so there is nothing to count")
         self.still = still(self.layers, manifest.sample_axis == 0)
         self.timesteps = manifest.timesteps
         self.axis, self.input = manifest.sample_axis, manifest.input_name

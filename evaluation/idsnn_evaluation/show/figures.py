@@ -104,7 +104,8 @@ def _energy(report: Document, axes: Any) -> None:
         axes.barh(place, (high - low) / 1e3, left=low / 1e3, color=colour, alpha=0.4)
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.invert_yaxis()
-    axes.set_xscale("log")
+    if any(high > 0 for _, (_, high), _ in bars):  # a network without weights costs nothing
+        axes.set_xscale("log")
     axes.set_xlim(left=min((low for _, (low, _), _ in bars if low > 0), default=1.0) / 3e3)
     axes.set(xlabel="nJ per sample (logarithmic)", title="Energy in three readings: A and B in fp32, C in int8")
 

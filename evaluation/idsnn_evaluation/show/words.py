@@ -74,9 +74,10 @@ def summary(report: Document) -> str:
     own, other = spiking["pj"][0], twin["pj"][0]
     acs = totals["conv_acs"] + totals["head_acs"]
     rate = "no spiking neurons" if totals["firing_rate"] is None else f"{percent(totals['firing_rate'])} of neurons"
+    energy = f"{times(own / other)} energy ({joules(own)} against {joules(other)})" if other else ""
+    compared = f": by 45 nm fp32 arithmetic alone {energy}" if energy else ""  # a network without weights has no twin
     return flow(f"""
         The network classifies {right} correctly. At each of its {about["timesteps"]} steps {rate} spike, which costs
         {count(acs)} accumulates and {count(totals["stem_macs"])} multiply-accumulates per sample, where the same
-        network as an ANN needs {count(totals["ann_macs"])} multiply-accumulates: by 45 nm fp32 arithmetic alone
-        {times(own / other)} energy ({joules(own)} against {joules(other)}).
+        network as an ANN needs {count(totals["ann_macs"])} multiply-accumulates{compared}.
     """)

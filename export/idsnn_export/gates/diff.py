@@ -91,6 +91,7 @@ def diff(names: tuple[str, str], reference: Trace, other: Trace, structure: Sequ
         if other.spikes[name].shape not in (spikes.shape, spikes.shape[:2]):
             structure.append(f"{name}: spikes of shapes {spikes.shape} and {other.spikes[name].shape}")
             del common[name]
+    reference, other = _flat(reference), _flat(other)
     seen = replace(reference, spikes=common)
     counted = {name for name, spikes in common.items() if other.spikes[name].ndim < spikes.ndim}
     found = _by_count(seen, other, counted) if counted else divergences(seen, other.spikes, other.membranes)
@@ -111,6 +112,11 @@ def diff(names: tuple[str, str], reference: Trace, other: Trace, structure: Sequ
         flipped_samples=len(flipped),
         largest_difference=largest if np.isfinite(largest) else float("inf"),
     )
+
+
+def _flat(run: Trace) -> Trace:
+    """The run with outputs (T, N, K), in C order: an ONNX file knows no other shape."""
+    return replace(run, outputs=run.outputs.reshape(*run.outputs.shape[:2], -1))
 
 
 def _first(found: Sequence[Divergence]) -> Divergence | None:

@@ -67,4 +67,6 @@ def golden_of(images: Array, found: Trace) -> Golden:
     """
     counts = [spikes.sum(axis=(0, *range(2, spikes.ndim))) for spikes in found.spikes.values()]
     none = np.zeros((found.outputs.shape[1], 0))
-    return Golden(images, found.logits, found.outputs, np.stack(counts, axis=1) if counts else none)
+    steps, samples = found.outputs.shape[:2]
+    logits, by_step = found.logits.reshape(samples, -1), found.outputs.reshape(steps, samples, -1)
+    return Golden(images, logits, by_step, np.stack(counts, axis=1) if counts else none)

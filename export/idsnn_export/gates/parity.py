@@ -95,22 +95,22 @@ def float_gate(reference: Trace, name: str, logits: Array, spikes: Mapping[str, 
     Args:
         reference: float64, the interpreter on the graph.
         name: of the candidate, for the error.
-        logits: (N, K), the mean over T, of the candidate.
+        logits: (N, K), the mean over T, of the candidate; outputs of any shape are K logits in C order.
         spikes: {node: (T, N, ...)} of the candidate; non-zero is a spike.
 
     Raises:
         ParityError: a flip that rounding does not explain, or logits of a sample without a flip.
     """
     _comparable(name, reference, None, spikes)
-    logits = np.asarray(logits)
-    if logits.shape != reference.logits.shape:
-        raise ParityError(f"{name}: logits of shape {logits.shape}, expected {reference.logits.shape}")
+    expected, logits = (each.reshape(len(each), -1) for each in (reference.logits, np.asarray(logits)))
+    if logits.shape != expected.shape:
+        raise ParityError(f"{name}: logits of shape {logits.shape}, expected {expected.shape}")
     parted = divergences(reference, spikes)
     for divergence in parted:
         if not divergence.excused:
             raise ParityError(f"{name}: {divergence}; {divergence.distance:.3g} away from it is not rounding")
     same = np.setdiff1d(np.arange(len(logits)), [divergence.sample for divergence in parted])
-    worst = _agreement(name, reference.logits[same], logits[same], FLOAT_LOGITS)
+    worst = _agreement(name, expected[same], logits[same], FLOAT_LOGITS)
     return {**_size(reference), "flipped_samples": len(parted), "largest_difference": worst}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -63,7 +64,7 @@ def to_onnx(
             None: no such node.
         dt: the step in seconds; None: the graph's metadata, else 1e-4.
         kind: which outputs, all float32 unless said:
-            model: `logits` (N, K), the mean of `step_logits` (T, N, K);
+            model: `logits` (N, K), the mean of `step_logits` (T, N, K), outputs of any shape flattened in C order;
             step: one step; `state.*` (zeros at first) goes in, `logits` (N, K) of this step and `next.*` come out;
             probe: the model's, and the counts of docs/onnx.md;
             trace: the model's, and `spikes.NAME` (T, N, ...) bool of every layer that spikes;
@@ -124,11 +125,24 @@ def _unrolled(e: Emitter, job: _Job) -> Unrolled:
         flat = Value(e.op("Reshape", [frames.name, e.axes(-1, *shape)], "frames"))
         signal = Signal(e, timesteps, plan.input, folded=_normalized(e, job, flat))
     done = unroll(e, plan, signal)
-    output = plan[plan.output].shape
-    by_step = [e.float(done.outputs[plan.output].folded), e.axes(timesteps, -1, *output)]
-    e.output("Reshape", by_step, "step_logits", (timesteps, job.batch, *output))
-    e.output("ReduceMean", ["step_logits"], "logits", (job.batch, *output), axes=[0], keepdims=0)
+    classes = _classes(plan)
+    by_step = [e.float(done.outputs[plan.output].folded), e.axes(timesteps, -1, classes)]
+    e.output("Reshape", by_step, "step_logits", (timesteps, job.batch, classes))
+    e.output("ReduceMean", ["step_logits"], "logits", (job.batch, classes), axes=[0], keepdims=0)
     return done
+
+
+def _classes(plan: Plan) -> int:
+    """K: outputs of any shape are K logits in C order, so that every reader of `logits` (N, K) reads every network."""
+    return math.prod(plan[plan.output].shape)
+
+
+def _step_logits(e: Emitter, plan: Plan, value: str, batch: Dim) -> None:
+    shape = (batch, _classes(plan))
+    if len(plan[plan.output].shape) == 1:
+        e.output("Identity", [value], "logits", shape)
+    else:
+        e.output("Reshape", [value, e.axes(-1, _classes(plan))], "logits", shape)
 
 
 def _model(e: Emitter, job: _Job) -> None:
@@ -163,8 +177,7 @@ def _step(e: Emitter, job: _Job) -> None:
     }
     last = {name: e.input(f"state.{name}.output", (batch, *plan[name].shape)) for name in echoes}
     done = unroll(e, plan, Signal(e, 1, plan.input, folded=x), states, last)
-    output = plan[plan.output]
-    e.output("Identity", [e.float(done.outputs[plan.output].folded)], "logits", (batch, *output.shape))
+    _step_logits(e, plan, e.float(done.outputs[plan.output].folded), batch)
     for name, (parts, shape) in memories.items():
         for part, state in zip(parts, done.states[name] or (), strict=True):
             e.output("Identity", [state], f"next.{part}", (batch, *shape))
