@@ -123,9 +123,14 @@ def _resumed(folder: Path, config: TrainConfig, start: TrainConfig) -> TrainConf
     for name, value in settings(config).items():
         if value != settings(start)[name] and value != settings(stored)[name]:
             raise UsageError(
-                f"--{name.replace('_', '-')} {value}: the run in {folder} was started with {settings(stored)[name]}"
+                f"--{name.replace('_', '-')} {_words(value)}: "
+                f"the run in {folder} was started with {_words(settings(stored)[name])}"
             )
     return stored
+
+
+def _words(value: Any) -> str:
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:

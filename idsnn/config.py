@@ -13,6 +13,7 @@ from idsnn_deploy.datasets import DATASETS
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.json_file import read_json_object
 
+from .curriculum import Stage, read_stages, total_epochs
 from .networks.import_path import is_import_path
 from .networks.table import NEURON, OPTIONS, Architecture, architecture, teacher_of
 
@@ -40,9 +41,13 @@ class TrainConfig:
     arm: Literal["baseline", "init", "kd", "idsnn"] = "idsnn"
     """baseline: neither; init: initialized from the teacher; kd: distilled from it; idsnn: both."""
     epochs: int = 15
-    """Epochs of the student."""
+    """Epochs of the student, where --stages does not say them."""
     teacher_epochs: int | None = None
-    """Epochs of the teacher; as many as the student's where not given."""
+    """Epochs of the teacher; as many as the student's, and its stages, where not given."""
+    stages: tuple[str, ...] = ()
+    """The student's curriculum, EPOCHSxPIXELS@T for each stage, such as 2x24@1 4x32@1 2x32@4."""
+    teacher_stages: tuple[str, ...] = ()
+    """The teacher's, for which T says nothing; the student's where neither this nor --teacher-epochs is given."""
     network: str = "resnet"
     """Architecture of the student: resnet, vgg, or package.module:factory, your own (docs/training.md)."""
     teacher_network: str | None = None
@@ -93,14 +98,24 @@ class TrainConfig:
     """Momentum of SGD."""
     weight_decay: float = 1e-4
     """Weight decay of SGD; a learned beta or theta has none."""
+    nesterov: bool = False
+    """Nesterov's momentum."""
+    ema: float = 0.0
+    """Decay per step of an average of the weights, which is what is assessed and kept; 0 keeps the weights."""
+    label_smoothing: float = 0.0
+    """Share of each label that is spread over all classes, for teacher and student."""
     batch_size: int = 64
     """Images per step, over all processes."""
-    schedule: Literal["step", "cosine", "constant"] = "cosine"
-    """How the learning rate falls: x0.1 at the milestones, along a half cosine, or not at all."""
+    schedule: Literal["step", "cosine", "constant", "triangle"] = "cosine"
+    """The learning rate: x0.1 at the milestones, a half cosine, constant, or up from 0 to --lr and down to 0."""
     milestones: tuple[int, ...] = ()
     """Epochs of the falls of the step schedule."""
+    peak: float = 0.2
+    """Part of the training after which the triangle is at its height."""
     augment: Literal["auto", "none", "shift", "crop-flip", "events", "events-flip"] = "auto"
     """auto: none for digits, shift for mnist, events (shift, turn, drop) for recordings, crop-flip for the rest."""
+    flip: Literal["random", "alternate"] = "random"
+    """Which images are mirrored: half of them, drawn each epoch, or each one in every second epoch."""
     val_fraction: float = 0.0
     """Part of the training images that is held out and picks the best epoch."""
     limit_train: int | None = None
@@ -131,11 +146,30 @@ class TrainConfig:
         return is_import_path(self.network)
 
     def complete(self) -> TrainConfig:
-        """The settings with what was left open about the networks as the architectures have it."""
+        """The settings with what was left open as the architectures have it, and epochs as the stages say."""
         teacher = self.teacher_network or teacher_of(self.network)
         depth = self.depth or (None if self.own_network else architecture(self.network).student_depth)
         teacher_depth = self.teacher_depth or architecture(teacher).teacher_depth
-        return replace(self, teacher_network=teacher, depth=depth, teacher_depth=teacher_depth)
+        epochs = total_epochs(self.curriculum("student"))
+        return replace(self, epochs=epochs, teacher_network=teacher, depth=depth, teacher_depth=teacher_depth)
+
+    def curriculum(self, phase: str) -> tuple[Stage, ...]:
+        """The stages of "teacher" or "student"; a training without any is one stage."""
+        if phase == "student":
+            return read_stages(self.stages) or (Stage(self.epochs),)
+        if self.teacher_stages:
+            return read_stages(self.teacher_stages, "--teacher-stages")
+        return (Stage(self.teacher_epochs),) if self.teacher_epochs else self.curriculum("student")
+
+    @property
+    def distils(self) -> bool:
+        """Whether the student learns from the teacher's answers."""
+        return self.arm in ("kd", "idsnn")
+
+    @property
+    def initializes(self) -> bool:
+        """Whether the student starts from the teacher's weights."""
+        return self.arm in ("init", "idsnn")
 
     def check(self) -> TrainConfig:
         """Returns self.
@@ -153,6 +187,7 @@ class TrainConfig:
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{_flag(name)} {value:g}: must lie in {low:g} to {high:g}")
         self._check_network()
+        self._check_stages()
         if self.sensor and (len(self.sensor) != 2 or min(self.sensor) < 1):
             raise UsageError(f"--sensor {' '.join(map(str, self.sensor))}: give its height and width")
         if self.schedule == "step" and not self.milestones:
@@ -177,6 +212,17 @@ class TrainConfig:
             if getattr(self, name) != getattr(TrainConfig, name):
                 raise UsageError(f"{_flag(name)} {getattr(self, name)}: {self.network} has no such choice")
 
+    def _check_stages(self) -> None:
+        student, teacher = total_epochs(self.curriculum("student")), total_epochs(self.curriculum("teacher"))
+        if self.epochs not in (TrainConfig.epochs, student):
+            raise UsageError(f"--epochs {self.epochs}: the stages have {student} together; leave one of the two out")
+        if self.teacher_stages and self.teacher_epochs not in (None, teacher):
+            raise UsageError(
+                f"--teacher-epochs {self.teacher_epochs}: the stages have {teacher} together; leave one of the two out"
+            )
+        if self.nesterov and self.momentum == 0:
+            raise UsageError("--nesterov needs a --momentum above 0")
+
     def _check_depth(self, name: str, network: str, row: Architecture) -> None:
         if getattr(self, name) not in (None, *row.depths):
             known = ", ".join(map(str, row.depths))
@@ -195,6 +241,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("beta", "momentum"), (0, 1)),
     **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
     "target_rate": (1e-4, 1),
+    "ema": (0, 0.99999),
+    "label_smoothing": (0, 0.99),
+    "peak": (0.001, 0.999),
     "val_fraction": (0, 0.9),
     "test_fraction": (0.001, 0.999),
     "events_window": (1, float(2**53)),

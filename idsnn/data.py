@@ -6,15 +6,16 @@ Order and augmentation are functions of (seed, phase, epoch) alone, so a resumed
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from idsnn_deploy.datasets import Reading, Split, load_split
-from idsnn_deploy.errors import DataError
+from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.reading import Values
 
 from .config import TrainConfig, settings
@@ -101,6 +102,15 @@ def still(images: Tensor) -> Tensor:
     return images.mean(0) if images.dim() == 5 else images
 
 
+def resized(images: Tensor, pixels: int | None) -> Tensor:
+    """Images `(n, C, H, W)` brought to a shorter side of `pixels`; as they are where that is None or theirs already."""
+    side = min(images.shape[-2:])
+    if pixels is None or pixels == side:
+        return images
+    size = [round(each * pixels / side) for each in images.shape[-2:]]
+    return interpolate(images, size, mode="bilinear", antialias=True)
+
+
 @dataclass(frozen=True)
 class Loader:
     """Batches of training images for one process of several.
@@ -129,6 +139,8 @@ class Loader:
         count, device = len(self.images), self.images.labels.device
         order = torch.randperm(count, generator=generator).to(device, non_blocking=True)
         moves = Moves.drawn(self.augment, count, generator, device)
+        if self.augment.alternate:
+            moves = moves.in_turn(seed_of(self.seed, phase, "flip"), epoch)
         size = min(self.batch_size, count)
         for step in range(first, len(self)):
             start = step * size + self.rank * size // self.world
@@ -194,7 +206,14 @@ def load_data(config: TrainConfig) -> Data:
         raise DataError(f"{config.dataset}: {len(train)} training images; batch normalization needs at least 2")
     mean, std = (None, None) if whole.events else STATISTICS.get(config.dataset) or statistics(whole)
     name = _AUTO.get(config.dataset, "crop-flip") if config.augment == "auto" else config.augment
-    return Data(train, validation, test, mean, std, AUGMENTS[name])
+    return Data(train, validation, test, mean, std, _augment(name, config))
+
+
+def _augment(name: str, config: TrainConfig) -> Augment:
+    augment = AUGMENTS[name]
+    if config.flip == "alternate" and not augment.flip:
+        raise UsageError(f"--flip alternate: --augment {name} mirrors nothing")
+    return replace(augment, alternate=config.flip == "alternate")
 
 
 def _shape(config: TrainConfig) -> tuple[int, int, int] | None:

@@ -23,6 +23,7 @@ def distillation_loss(
     labels: Tensor,
     alpha: float = 0.3,
     temperature: float = 4.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Returns the total loss, a scalar; the teacher's logits carry no gradient.
 
@@ -32,12 +33,13 @@ def distillation_loss(
         labels: classes `(B,)`.
         alpha: weight of the soft part.
         temperature: tau.
+        label_smoothing: share of each label that is spread evenly over all classes, in the cross entropy.
     """
     if student.dim() == 3:
         steps = len(student)
         student, labels = student.flatten(0, 1), labels.repeat(steps)
         teacher = None if teacher is None else teacher.repeat(steps, 1)
-    hard = cross_entropy(student, labels)
+    hard = cross_entropy(student, labels, label_smoothing=label_smoothing)
     if teacher is None:
         return hard
     log_s = log_softmax(student / temperature, dim=1)

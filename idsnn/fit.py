@@ -1,17 +1,15 @@
 """One network, epoch after epoch: the training step, its watch over loss and firing rates, and the checkpoint.
 
-Order and augmentation are functions of (seed, phase, epoch), and nothing else is random in a step: a run that was
-killed in the middle of an epoch starts that epoch again and ends with the same weights, bit for bit (on a CPU).
+Order, augmentation and what a user's layers draw are functions of (seed, phase, epoch): a run that was killed in the
+middle of an epoch starts that epoch again and ends with the same weights, bit for bit (on a CPU).
 """
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,13 +17,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from idsnn_deploy.errors import DivergedError, RunError
-from idsnn_deploy.files import read_bytes, write_bytes
 
-from .checkpoint import load_pickle, load_weights
+from .average import Average, copied
+from .checkpoint import load_weights
 from .config import TrainConfig
-from .data import Frames, Images, Loader, seed_of, still
+from .curriculum import Stage, stage_at, total_epochs
+from .data import Frames, Images, Loader, resized, seed_of, still
 from .display import Display
 from .distill import distillation_loss
+from .last_checkpoint import Checkpoint
 from .layout import memory_format
 from .meter import Meter
 from .networks.protocol import SpikingNetwork
@@ -33,69 +33,6 @@ from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
 
 _RATE_EVERY, _EVAL_BATCH = 16, 256
-_LIMIT = 1 << 34  # bytes of last.ckpt
-_ROW = frozenset({"phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy", "firing_rate", "lr"})
-
-
-@dataclass
-class Checkpoint:
-    """What last.ckpt holds: where the run is, and everything that the next epoch depends on."""
-
-    phase: str = "teacher"
-    epoch: int = 0
-    model: dict[str, Any] | None = None
-    optimizer: dict[str, Any] | None = None
-    scaler: dict[str, Any] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def save(self, path: Path) -> None:
-        """Writes it beside `path` and renames; a full disk leaves the last one whole."""
-        buffer = io.BytesIO()
-        torch.save(vars(self), buffer)
-        write_bytes(path, buffer.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> Checkpoint:
-        """Reads it; a run that was stopped before its first epoch was done has none and starts anew.
-
-        Raises:
-            RunError: the file is no checkpoint, or says what no training comes to.
-        """
-        if not path.exists():
-            return cls()
-        try:
-            found = cls(**load_pickle(read_bytes(path, _LIMIT, RunError)))
-            found.check()
-        except RunError:
-            raise
-        except Exception as cause:  # the loader raises a dozen kinds over a file that is none of ours
-            reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-            raise RunError(f"{path}: cannot be resumed from ({reason}); start again with --force") from cause
-        return found
-
-    def check(self) -> None:
-        """Raises `ValueError` where the state is none that training comes to."""
-        rows = self.rows if isinstance(self.rows, list) else [None]
-        kept = self.model is not None and self.optimizer is not None
-        wrong = [
-            name
-            for name, right in (
-                ("phase", self.phase in ("teacher", "student")),
-                ("epoch", type(self.epoch) is int and self.epoch >= 0),
-                ("model", self.model is None or _is_state(self.model)),
-                ("optimizer", self.optimizer is None or isinstance(self.optimizer, dict)),
-                ("model and optimizer", kept == (self.epoch != 0)),
-                ("scaler", isinstance(self.scaler, dict)),
-                ("rows", all(isinstance(row, dict) and row.keys() >= _ROW for row in rows)),
-                ("seconds", isinstance(self.seconds, (int, float)) and 0 <= self.seconds < float("inf")),
-            )
-            if not right
-        ]
-        if not wrong and sum(row["phase"] == self.phase for row in rows if row) != self.epoch:
-            wrong = ["rows"]
-        if wrong:
-            raise ValueError(f"its {', '.join(wrong)} cannot be")
 
 
 @dataclass(frozen=True)
@@ -118,16 +55,18 @@ class Fitter:
     display: Display
     checkpoint: Callable[[nn.Module, Checkpoint], None]
 
-    def fit(self, network: nn.Module, epochs: int, state: Checkpoint, teacher: nn.Module | None = None) -> None:
-        """Trains `network` in place from `state` (which is kept up to date) to `epochs`.
+    def fit(
+        self, network: nn.Module, stages: Sequence[Stage], state: Checkpoint, teacher: nn.Module | None = None
+    ) -> None:
+        """Trains `network` in place from `state` (which is kept up to date) to the end of the last stage.
 
         Args:
             network: an ordinary one, or a `SpikingNetwork`.
-            epochs: in all.
+            stages: what its epochs show.
             state: where it is; its phase is part of the seed of order and augmentation.
             teacher: whose answers the network learns beside the labels; None leaves the labels alone.
         """
-        phase = _Phase(self, network, epochs, state, teacher)
+        phase, epochs = _Phase(self, network, stages, state, teacher), total_epochs(stages)
         before, begun = state.seconds, time.monotonic()
         with self.display.phase(state.phase, epochs * len(self.loader), state.epoch * len(self.loader)):
             for epoch in range(state.epoch, epochs):
@@ -135,30 +74,46 @@ class Fitter:
                 phase.advance(epoch, row, before + time.monotonic() - begun)
                 self.checkpoint(network, state)
                 self.display.epoch(row, epochs)
+        phase.end()
 
 
 class _Phase:
     """One network on its way."""
 
     def __init__(
-        self, fitter: Fitter, network: nn.Module, epochs: int, state: Checkpoint, teacher: nn.Module | None
+        self, fitter: Fitter, network: nn.Module, stages: Sequence[Stage], state: Checkpoint, teacher: nn.Module | None
     ) -> None:
         self.config, self.fabric, self.loader = fitter.config, fitter.fabric, fitter.loader
         self.parts, self.display = fitter.parts, fitter.display
-        self.network, self.epochs, self.state, self.teacher = network, epochs, state, teacher
+        self.network, self.stages, self.state, self.teacher = network, stages, state, teacher
+        self.epochs = total_epochs(stages)
         self.spiking = network if isinstance(network, SpikingNetwork) else None
         self.warned: set[str] = set()
-        if state.epoch > epochs:
-            raise RunError(f"last.ckpt holds epoch {state.epoch} of {epochs}; start again with --force")
+        if state.epoch > self.epochs:
+            raise RunError(f"last.ckpt holds epoch {state.epoch} of {self.epochs}; start again with --force")
+        network.to(self.fabric.device).to(memory_format=memory_format(network))
+        self.average = self._averaged()
         if state.model is not None:
             load_weights(network, state.model, "last.ckpt")
-        network.to(self.fabric.device).to(memory_format=memory_format(network))
         self._set_up()
+
+    def _averaged(self) -> Average | None:
+        """The average where the state left it, which passes through the network to be checked."""
+        config, state = self.config, self.state
+        if not config.ema:
+            return None
+        if state.average is not None:
+            load_weights(self.network, state.average, "last.ckpt")
+        elif state.epoch:
+            raise RunError("last.ckpt: has no average of the weights for --ema; start again with --force")
+        return Average(self.network, config.ema)
 
     def _set_up(self) -> None:
         """The optimizer, and both as Fabric wraps them, where the state left them."""
         config, state = self.config, self.state
-        self.optimizer = torch.optim.SGD(_groups(self.network, config), lr=config.lr, momentum=config.momentum)
+        self.optimizer = torch.optim.SGD(
+            _groups(self.network, config), lr=config.lr, momentum=config.momentum, nesterov=config.nesterov
+        )
         if state.optimizer is not None:
             _load_optimizer(self.optimizer, state.optimizer)
         self.model, self.wrapped = self.fabric.setup(self.network, self.optimizer)
@@ -170,20 +125,35 @@ class _Phase:
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """One pass over the training images, and what it led to: a row of metrics.csv."""
-        started = time.monotonic()
-        row = self._learn(epoch)
+        started, stage = time.monotonic(), stage_at(self.stages, epoch)
+        if self.average is not None and self.state.model is not None:
+            self.network.load_state_dict(self.state.model)  # what was assessed is the average
+        with self._steps(stage):
+            row = self._learn(epoch, stage)
         if _own_statistics(self.fabric):
             _average_statistics(self.network, self.fabric)
-        return row | self._assess() | {"seconds": time.monotonic() - started}
+        self.learned = copied(self.network) if self.average else self.network.state_dict()
+        self.end()
+        shown = {"pixels": stage.pixels, "timesteps": stage.timesteps if self.spiking else None} if stage.pixels else {}
+        return row | self._assess() | {"seconds": time.monotonic() - started} | shown
+
+    def end(self) -> None:
+        """Puts the average into the network, where there is one."""
+        if self.average is not None:
+            self.network.load_state_dict(self.average.values)
+            if _own_statistics(self.fabric):
+                _average_statistics(self.network, self.fabric)
+                self.average.values = copied(self.network)
 
     def advance(self, epoch: int, row: dict[str, Any], seconds: float) -> None:
         """Brings the state to the end of an epoch."""
         state = self.state
         state.epoch, state.rows, state.seconds = epoch + 1, [*state.rows, row], seconds
-        state.model, state.optimizer = self.network.state_dict(), self.optimizer.state_dict()
+        state.model, state.optimizer = self.learned, self.optimizer.state_dict()
+        state.average = None if self.average is None else self.average.values
         state.scaler = {} if self.scaler is None else self.scaler.state_dict()
 
-    def _learn(self, epoch: int) -> dict[str, Any]:
+    def _learn(self, epoch: int, stage: Stage) -> dict[str, Any]:
         """From the loader to the loss and back; the host waits for the device only when the bar moves."""
         self.model.train()
         # What a user's layers draw (dropout) is the same when a killed epoch is started again.
@@ -191,7 +161,7 @@ class _Phase:
         meter = Meter(len(self.loader), self.fabric.device)
         layout = memory_format(self.network)
         for step, (images, labels) in enumerate(self.loader.epoch(self.state.phase, epoch)):
-            images = _laid_out(images, layout)
+            images = _laid_out(resized(images, stage.pixels), layout)
             self._set_rate(epoch + step / len(self.loader))
             soft = self._teacher_logits(images)
             with self._watch(step) as rates:
@@ -200,6 +170,8 @@ class _Phase:
             self.wrapped.zero_grad()
             self.fabric.backward(loss)
             self.wrapped.step()
+            if self.average is not None:
+                self.average.update(self.network, epoch * len(self.loader) + step)
             meter.add(loss, logits, labels, rates)
             if meter.due():
                 self._check_finite(meter, epoch)
@@ -225,6 +197,18 @@ class _Phase:
             return FiringRates(self.spiking)
         return nullcontext()
 
+    @contextmanager
+    def _steps(self, stage: Stage) -> Iterator[None]:
+        """Inside, a spiking network shows static images for as many steps as the stage says."""
+        if self.spiking is None or stage.timesteps is None:
+            yield
+            return
+        deployed, self.spiking.timesteps = self.spiking.timesteps, stage.timesteps
+        try:
+            yield
+        finally:
+            self.spiking.timesteps = deployed
+
     def _answers(self, images: Tensor) -> Tensor:
         """`(T, B, K)` of a spiking network, `(B, K)` of an ordinary one."""
         answers: Tensor = self.model.step_logits(images) if self.spiking else self.model(still(images))
@@ -237,7 +221,7 @@ class _Phase:
         config = self.config
         logits = answers.mean(0) if answers.dim() == 3 else answers
         judged = answers if config.loss == "steps" else logits
-        loss = distillation_loss(judged, soft, labels, config.alpha, config.temperature)
+        loss = distillation_loss(judged, soft, labels, config.alpha, config.temperature, config.label_smoothing)
         if rates is not None and config.target_rate is not None:
             loss = loss + config.rate_weight * rates.pull(config.target_rate)
         return loss, logits
@@ -281,12 +265,6 @@ class _Phase:
             if name not in self.warned:
                 self.warned.add(name)
                 self.display.say(f"layer {name} is {what}: it fires at {rates[name]:.2%}")
-
-
-def _is_state(values: Any) -> bool:
-    return isinstance(values, dict) and all(
-        isinstance(name, str) and isinstance(each, Tensor) for name, each in values.items()
-    )
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

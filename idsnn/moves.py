@@ -21,6 +21,7 @@ class Augment:
     Attributes:
         pad: shift by up to so many pixels; black comes in.
         flip: mirror half of the images.
+        alternate: mirror each in every second epoch, instead of half of them drawn anew.
         turn: turn by up to so many degrees.
         drop: part of the events that is left out.
     """
@@ -29,6 +30,7 @@ class Augment:
     flip: bool = False
     turn: float = 0.0
     drop: float = 0.0
+    alternate: bool = False
 
 
 AUGMENTS = {
@@ -58,6 +60,12 @@ class Moves:
         if augment.turn:
             angle = (2 * torch.rand(count, generator=generator) - 1) * math.radians(augment.turn)
         return cls(augment, *(each.to(device, non_blocking=True) for each in (shift, mirrored, angle)))
+
+    def in_turn(self, seed: int, epoch: int) -> Moves:
+        """With each image mirrored in every second epoch, the first or the second as `seed` draws it."""
+        first = torch.rand(len(self.mirrored), generator=torch.Generator().manual_seed(seed)) < 0.5
+        mirrored = (first ^ bool(epoch % 2)).to(self.mirrored.device)
+        return Moves(self.augment, self.shift, mirrored, self.angle)
 
     def at(self, index: Tensor) -> Moves:
         """Those of the images at `index`."""

@@ -22,16 +22,19 @@ from idsnn_deploy.versions import versions
 
 from .checkpoint import load_teacher, load_weights, read_weights, save_weights
 from .config import TrainConfig, settings
+from .curriculum import total_epochs
 from .curves import draw_curves
 from .data import Loader, load_data
 from .devices import device_name, kernel_for, make_fabric
 from .display import Display
-from .fit import Checkpoint, Fitter, assess
+from .dry_run import check_sizes, try_stages
+from .fit import Fitter, assess
 from .initialize import initialize_from
 from .kernel import EAGER
+from .last_checkpoint import Checkpoint
 from .networks.protocol import spiking
 from .networks.stepped import own_module
-from .networks.table import NETWORKS, architecture, build_student, build_teacher, network_name
+from .networks.table import build_student, build_teacher, network_name
 from .neuron import LIF
 from .run_folder import BEST, CURVES, EVENTS, LAST, METRICS, STUDENT, SUMMARY, TEACHER, begin, begun, held
 
@@ -40,6 +43,10 @@ COLUMNS = (
     *("phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy"),
     *("firing_rate", "lr", "seconds", "images_per_second"),
 )
+STAGE_COLUMNS = ("pixels", "timesteps")  # where there are stages
+
+
+_SUMMARIZED = ("dataset", "network", "arm", "timesteps", "epochs", "stages", "teacher_stages", "seed", "width")
 
 
 def train(
@@ -86,30 +93,27 @@ class Trainer:
         if config.teacher is not None and config.needs_teacher and not self.taught:
             self.given, settled = load_teacher(config.teacher, self.resolved)
             self.resolved |= settled
-        self._check_size()
-        # Dry run on throw-away networks, so that mismatched shapes fail before anything is written.
-        student = build_student(self.resolved)
-        if self._initializes:
-            self._initialize(build_teacher(self.resolved), student)
+        self._dry_run()
         self.kernel = kernel_for(config, fabric.device)
         self.state = Checkpoint.load(folder / LAST) if self.resume else Checkpoint()
 
-    def _check_size(self) -> None:
-        names = {self.resolved["network"], self.resolved["teacher_network"] if self.config.needs_teacher else None}
-        _, height, width = self.data.train.shape
-        for name in sorted(names & NETWORKS.keys()):
-            least = architecture(name).least_pixels
-            if min(height, width) < least:
-                raise UsageError(
-                    f"--network {name}: needs images of {least}x{least} pixels or more, got {height}x{width}"
-                )
+    def _dry_run(self) -> None:
+        """On throw-away networks, so that mismatched shapes fail before anything is written."""
+        config, resolved = self.config, self.resolved
+        keys = {"student": "network", **({"teacher": "teacher_network"} if config.needs_teacher else {})}
+        check_sizes(config, self.data, {role: resolved[key] for role, key in keys.items()})
+        builders = {"student": build_student, "teacher": build_teacher}
+        networks = {role: builders[role](resolved) for role in keys}
+        if config.initializes:
+            self._initialize(networks["teacher"], networks["student"])
+        try_stages(config, self.data, networks, resolved)
 
     def plan(self) -> dict[str, str]:
         """What `run` would do, for `--dry-run`."""
         data, config = self.data, self.config
         student, teacher = build_student(self.resolved), build_teacher(self.resolved)
         batches = max(1, len(data.train) // config.batch_size)
-        source = config.teacher or f"{config.teacher_epochs or config.epochs} epochs"
+        source = config.teacher or f"{total_epochs(config.curriculum('teacher'))} epochs"
         return {
             "images": f"{len(data.train):,} to train, {len(data.validation or ()):,} held out, {len(data.test):,} test",
             "classes, image": f"{len(data.train.classes)}, {'x'.join(map(str, data.train.shape))}",
@@ -150,7 +154,7 @@ class Trainer:
         path = self.folder / TEACHER
         teacher = self.given or build_teacher(self.resolved)
         if self.given is None and self.state.phase == "teacher" and self.config.teacher is None:
-            self._fit(teacher, self.config.teacher_epochs or self.config.epochs)
+            self._fit(teacher, "teacher")
         elif self.given is None:
             load_weights(teacher, read_weights(path), path)
         if not self.taught:
@@ -164,23 +168,18 @@ class Trainer:
         torch.manual_seed(self.config.seed + 1)
         student = build_student(self.resolved)
         student.to(self.fabric.device)
-        if teacher is not None and self._initializes:
+        if teacher is not None and self.config.initializes:
             self._initialize(teacher, student)
         for layer in spiking(student).neurons().values():
             if isinstance(layer, LIF):
                 layer.kernel = self.kernel
-        distils = self.config.arm in ("kd", "idsnn")
-        self._fit(student, self.config.epochs, teacher if distils else None)
+        self._fit(student, "student", teacher if self.config.distils else None)
         return student
 
-    def _fit(self, network: nn.Module, epochs: int, teacher: nn.Module | None = None) -> None:
+    def _fit(self, network: nn.Module, phase: str, teacher: nn.Module | None = None) -> None:
         if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        self.fitter.fit(network, epochs, self.state, teacher)
-
-    @property
-    def _initializes(self) -> bool:
-        return self.config.arm in ("init", "idsnn")
+        self.fitter.fit(network, self.config.curriculum(phase), self.state, teacher)
 
     def _initialize(self, teacher: nn.Module, student: nn.Module) -> None:
         config = self.config
@@ -195,7 +194,8 @@ class Trainer:
         if mine and mine[-1] is _best(mine, "val_accuracy"):
             save_weights(network, self.folder / BEST)
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        columns = (*COLUMNS, *(STAGE_COLUMNS if any(row.keys() & STAGE_COLUMNS for row in state.rows) else ()))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(state.rows)
         write_bytes(self.folder / METRICS, text.getvalue().encode())
@@ -218,7 +218,7 @@ class Trainer:
         else:
             best = {"best_test_epoch": tested["epoch"], "best_test_accuracy": tested["test_accuracy"]} if tested else {}
         return {
-            **{name: self.resolved[name] for name in ("dataset", "arm", "timesteps", "epochs", "seed", "width")},
+            **{name: self.resolved[name] for name in _SUMMARIZED},
             "teacher_accuracy": teacher_accuracy,
             "student_accuracy": mine[-1]["test_accuracy"],
             **best,

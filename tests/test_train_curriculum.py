@@ -1,0 +1,277 @@
+"""Stages, the triangle, the average of the weights and the rest: each by hand, and resumed to the same weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from test_train_vgg import photograph_folder
+from torch import nn
+
+from idsnn.average import Average
+from idsnn.cli import main as train
+from idsnn.config import TrainConfig
+from idsnn.curriculum import Stage, read_stages, stage_at, total_epochs
+from idsnn.data import Images, Loader, resized
+from idsnn.distill import distillation_loss
+from idsnn.fit import Checkpoint
+from idsnn.moves import Augment
+from idsnn.networks.resnet import ResNet, SpikingResNet
+from idsnn.schedule import learning_rate
+from idsnn_deploy.errors import UsageError
+
+TINY = ["--width", "2", "--teacher-depth", "18", "--limit-train", "64", "--limit-test", "20"]
+TINY += ["--batch-size", "32", "--timesteps", "2"]
+EVERYTHING = ["--stages", "1x4@1", "1x6@3", "1x8@2", "--schedule", "triangle", "--nesterov", "--ema", "0.9"]
+EVERYTHING += ["--label-smoothing", "0.1", "--augment", "crop-flip", "--flip", "alternate"]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "student.safetensors")
+
+
+def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_stages_are_epochs_of_a_size_and_a_number_of_steps() -> None:
+    stages = read_stages(["2x24@1", "4x32@1", "2x32@4"])
+    assert stages == (Stage(2, 24, 1), Stage(4, 32, 1), Stage(2, 32, 4))
+    assert total_epochs(stages) == 8
+    assert [stage_at(stages, epoch).pixels for epoch in range(8)] == [24, 24, 32, 32, 32, 32, 32, 32]
+    assert [stage_at(stages, epoch).timesteps for epoch in range(8)] == [1, 1, 1, 1, 1, 1, 4, 4]
+
+
+COUNT = st.integers(1, 999_999)
+
+
+@settings(max_examples=50)
+@given(COUNT, COUNT, COUNT)
+def test_a_stage_is_read_as_it_is_written(epochs: int, pixels: int, timesteps: int) -> None:
+    assert read_stages([f"{epochs}x{pixels}@{timesteps}"]) == (Stage(epochs, pixels, timesteps),)
+
+
+@settings(max_examples=50)
+@given(st.one_of(st.text(max_size=8), st.from_regex(r"[0-9]{0,2}[xX][0-9]{0,2}@?[0-9]{0,2}", fullmatch=True)))
+def test_every_other_word_is_refused_with_itself(word: str) -> None:
+    assume(not re.fullmatch(r"0*[1-9][0-9]*x0*[1-9][0-9]*@0*[1-9][0-9]*", word))
+    with pytest.raises(UsageError) as refused:
+        read_stages([word])
+    assert str(refused.value).startswith(f"--stages {word}: ")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher and a student with every option."""
+    out = tmp_path_factory.mktemp("curriculum") / "run"
+    assert train([*TINY, *EVERYTHING, "--out", str(out)]) == 0
+    return out
+
+
+def test_config_summary_and_metrics_say_what_was_shown(run: Path) -> None:
+    config, summary = (json.loads((run / name).read_text()) for name in ("config.json", "summary.json"))
+    assert config["stages"] == summary["stages"] == ["1x4@1", "1x6@3", "1x8@2"]
+    assert (config["epochs"], config["ema"], config["schedule"], config["flip"]) == (3, 0.9, "triangle", "alternate")
+    assert summary["epochs"] == 3
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    shown = [(row["phase"], row["pixels"], row["timesteps"]) for row in rows]
+    assert shown == [("teacher", p, "") for p in "468"] + [
+        ("student", p, t) for p, t in (("4", "1"), ("6", "3"), ("8", "2"))
+    ]
+
+
+@pytest.mark.parametrize("saves", [1, 3, 5])  # in the teacher, between the two, in the student
+def test_it_goes_on_after_every_epoch_to_the_same_weights(
+    saves: int, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+
+    def interrupted(state: Checkpoint, path: Path) -> None:
+        nonlocal count
+        if count == saves:
+            raise KeyboardInterrupt
+        count += 1
+        save(state, path)
+
+    save = Checkpoint.save
+    monkeypatch.setattr(Checkpoint, "save", interrupted)
+    assert train([*TINY, *EVERYTHING, "--out", str(tmp_path / "run")]) == 130
+    monkeypatch.undo()
+    assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert equal(weights(tmp_path / "run"), weights(run))
+    kept = [
+        [line.split(",")[:8] for line in (out / "metrics.csv").read_text().splitlines()]
+        for out in (tmp_path / "run", run)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_networks_see_each_stages_images_and_are_assessed_as_they_are_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[str, bool, int, int]] = set()
+
+    def watched(step_logits):  # type: ignore[no-untyped-def]
+        def watch(self: SpikingResNet, x: torch.Tensor) -> torch.Tensor:
+            seen.add(("student", self.training, x.shape[-1], self.timesteps))
+            return step_logits(self, x)
+
+        return watch
+
+    def watched_teacher(forward):  # type: ignore[no-untyped-def]
+        def watch(self: ResNet, x: torch.Tensor) -> torch.Tensor:
+            seen.add(("teacher", self.training, x.shape[-1], 0))
+            return forward(self, x)
+
+        return watch
+
+    monkeypatch.setattr(SpikingResNet, "step_logits", watched(SpikingResNet.step_logits))
+    monkeypatch.setattr(ResNet, "forward", watched_teacher(ResNet.forward))
+    from idsnn import train as training
+
+    monkeypatch.setattr(training, "try_stages", lambda *_: None)
+    flags = ["--stages", "1x4@1", "1x6@3", "--teacher-stages", "1x5@1", "--out", str(tmp_path / "run")]
+    assert train([*TINY, *flags]) == 0
+    assert seen == {
+        *(("teacher", True, 5, 0), ("teacher", False, 8, 0)),  # it learns, it is assessed
+        *(("teacher", False, 4, 0), ("teacher", False, 6, 0)),  # it teaches
+        *(("student", True, 4, 1), ("student", True, 6, 3), ("student", False, 8, 2)),
+    }
+
+
+def test_one_stage_of_the_images_own_size_is_a_training_without_stages(tmp_path: Path) -> None:
+    for name, flags in {"plain": ["--epochs", "2"], "staged": ["--stages", "2x8@2"]}.items():
+        assert train([*TINY, "--arm", "kd", *flags, "--out", str(tmp_path / name)]) == 0
+    assert equal(weights(tmp_path / "plain"), weights(tmp_path / "staged"))
+
+
+def test_images_are_brought_to_a_size_by_averaging() -> None:
+    image = torch.zeros(1, 1, 16, 18)
+    image[..., :8, :] = 1
+    small = resized(image, 8)
+    assert small.shape == (1, 1, 8, 9)
+    torch.testing.assert_close(small.mean(), image.mean())
+    assert small[0, 0, 0].tolist() == pytest.approx([1] * 9)
+    assert small[0, 0, 7].tolist() == pytest.approx([0] * 9)
+    assert resized(image, 16) is resized(image, None) is image
+
+
+def test_the_triangle_rises_to_its_peak_and_falls_to_zero() -> None:
+    config = TrainConfig(lr=2.0, schedule="triangle", peak=0.25)
+    found = [learning_rate(config, done, 8) for done in (0, 1, 2, 5, 8)]
+    assert found == pytest.approx([0, 1, 2, 1, 0])
+
+
+def test_label_smoothing_by_hand() -> None:
+    logits = torch.tensor([[1.0, 0.0]])
+    log_p = [1 - np.log(np.e + 1), -np.log(np.e + 1)]
+    found = distillation_loss(logits, None, torch.tensor([0]), label_smoothing=0.2)
+    assert found.item() == pytest.approx(-(0.8 * log_p[0] + 0.2 * (log_p[0] + log_p[1]) / 2), abs=1e-6)
+
+
+def test_the_average_by_hand() -> None:
+    layer, rng = nn.BatchNorm1d(3), np.random.default_rng(0)
+    average = Average(layer, 0.5)
+    expected = layer.weight.detach().numpy().astype(np.float64)
+    for n in range(20):
+        new = rng.random(3)
+        layer.weight.data.copy_(torch.from_numpy(new))
+        layer.num_batches_tracked += 1
+        average.update(layer, n)
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * new
+    np.testing.assert_allclose(average.values["weight"].numpy(), expected, rtol=1e-5)
+    assert average.values["num_batches_tracked"] == 20
+
+
+def test_what_is_kept_is_the_average_and_what_goes_on_is_not(run: Path) -> None:
+    state = torch.load(run / "last.ckpt", weights_only=True)
+    assert equal({k: v for k, v in state["average"].items() if k in weights(run)}, weights(run))
+    assert not equal(state["model"], state["average"])
+    assert state["optimizer"]["param_groups"][0]["nesterov"] is True
+
+
+def test_each_image_is_mirrored_in_every_second_epoch() -> None:
+    pixels = torch.zeros(40, 1, 2, 1, dtype=torch.uint8)
+    pixels[:, 0, 0, 0] = torch.arange(1, 41)  # on the left; mirrored, on the right
+    images = Images(pixels, torch.arange(40), torch.zeros(1), torch.ones(1), 1.0)
+    loader = Loader(images, 40, Augment(flip=True, alternate=True), seed=0)
+    mirrored = []
+    for epoch in range(4):
+        ((batch, labels),) = loader.epoch("student", epoch)
+        mirrored.append((batch[:, 0, 0, 1] > 0)[labels.argsort()])
+    assert torch.equal(mirrored[0], mirrored[2])
+    assert torch.equal(mirrored[1], mirrored[3])
+    assert torch.equal(mirrored[0], ~mirrored[1])
+    assert 5 < mirrored[0].sum() < 35  # about half of them in either
+
+
+def test_an_average_without_its_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, flags = tmp_path / "run", ["--arm", "baseline", "--epochs", "2"]
+    assert train([*TINY, *flags, "--out", str(out)]) == 0
+    (out / "summary.json").unlink()
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({**config, "ema": 0.9, "epochs": 3}))
+    state = torch.load(out / "last.ckpt", weights_only=True)
+    del state["average"]  # as runs wrote it before there were averages
+    torch.save(state, out / "last.ckpt")
+    capsys.readouterr()
+    assert train(["--resume", "--out", str(out)]) == 2
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .splitlines()[-1]
+        .endswith("last.ckpt: has no average of the weights for --ema; start again with --force")
+    )
+
+
+BAD = {
+    "no stage": (["--stages", "2y24@1"], "--stages 2y24@1: is no stage; write EPOCHSxPIXELS@T, such as 2x24@1"),
+    "no epochs": (["--stages", "0x8@1"], "--stages 0x8@1: epochs, pixels and T are at least 1 each"),
+    "no time": (["--teacher-stages", "1x8@0"], "--teacher-stages 1x8@0: epochs, pixels and T are at least 1 each"),
+    "larger images": (["--stages", "1x9@1"], "--stages: one of 9 pixels, but the images have 8x8"),
+    "too small": (
+        ["--stages", "1x1@1", "--stem", "imagenet"],
+        "--stages: Spiking ResNet-18 fails on 1x1 pixels at T 1: RuntimeError",
+    ),
+    "other epochs": (["--stages", "1x8@1", "--epochs", "7"], "--epochs 7: the stages have 1 together"),
+    "other teacher's": (
+        ["--teacher-stages", "1x8@1", "--teacher-epochs", "7"],
+        "--teacher-epochs 7: the stages have 1 together",
+    ),
+    "an average for ever": (["--ema", "1"], "--ema 1: must lie in 0 to 0.99999"),
+    "all smooth": (["--label-smoothing", "1"], "--label-smoothing 1: must lie in 0 to 0.99"),
+    "a peak at the end": (["--schedule", "triangle", "--peak", "1"], "--peak 1: must lie in 0.001 to 0.999"),
+    "no momentum": (["--nesterov", "--momentum", "0"], "--nesterov needs a --momentum above 0"),
+    "nothing to mirror": (["--flip", "alternate"], "--flip alternate: --augment none mirrors nothing"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_one_line(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags, words = BAD[case]
+    assert train([*TINY, *flags, "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_stages_do_not_change_on_resume(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(["--resume", "--out", str(run), "--stages", "1x4@1", "5x8@2"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith(f"--stages 1x4@1 5x8@2: the run in {run} was started with 1x4@1 1x6@3 1x8@2")
+
+
+def test_a_stage_that_a_network_cannot_pool_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--dataset", "folder", "--data", str(photograph_folder(tmp_path / "photographs"))]
+    flags = ["--network", "vgg", "--teacher-depth", "11", "--stages", "1x12@1", *data, "--out", str(tmp_path / "run")]
+    assert train(["--width", "2", *flags]) == 2
+    assert "--network vgg: needs images of 16x16 pixels or more, got a stage of 12" in capsys.readouterr().err
