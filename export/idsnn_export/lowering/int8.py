@@ -1,11 +1,19 @@
 """Integer arithmetic for layers that read spikes.
 
+    scale[o] = max(max|w[o]| / 127, |b[o]| / 2**22, y / 2**30)           one scale per output channel
+    w_q[o]   = round(w[o] / scale[o])                                    int8
+    b_q[o]   = round(b[o] / scale[o]),  rest[o] = 0                      int32, at most 2**22
+    b_q[o]   = 0,                       rest[o] = b[o]                   where scale[o] > y
+    I        = y (clip(round((w_q x + b_q) scale / y) + zero, 0, 255) - zero) + rest
+
+y and zero are those of the layer's `Range`, one per tensor: QLinearConv knows no other. So a bias is kept whatever the
+weights beside it: where they are 0 or tiny they are rounded to units of the bias, and where one of their units is more
+than a step of the current the bias stays float32, added behind. What the bounds leave out is far less than what the
+rounding of I leaves out.
+
 A spike enters as uint8 with scale 1 and zero point 0: exact, and 0 or 1. That is why signed weights may use all of
 -127..127: x86 processors without VNNI add pairs of uint8 x int8 products in 16 bits, and 2 * 127 * peak stays far from
 saturation, where pixels or activations of up to 255 would need a bit of reserve.
-
-    w_q[o] = round(w[o] / scale[o]),  scale[o] = max|w[o]| / 127         one scale an output channel
-    I      = y_scale (I_q - y_zero),  I_q in 0..255                      one scale a tensor: the only new rounding
 
 An int8 layer needs the range of its currents, which `calibrate` measures; without one only the weights are stored so.
 """
@@ -26,6 +34,9 @@ from ..graph.plan import Plan, Step
 from .emitter import UINT8, Emitter, Value
 
 PEAK = 127  # the largest input that cannot saturate: 2 * 127 * 127 < 2**15
+BIAS, FINEST = 2.0**-22, 2.0**-30  # a scale is at least so much of its channel's bias, and of a step of the current
+LARGEST_SUM = 2**31 - 2**23  # of weights times inputs, with a bias below 2**22 beside it
+SMALLEST = float(np.finfo(np.float32).tiny)  # runtimes may take smaller numbers for 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Range:
     def scale(self) -> np.float32:
         """What one unit of the quantized current is worth."""
         low, high = min(self.low, 0.0), max(self.high, 0.0)
-        return np.float32((high - low) / 255 or 1.0)
+        return np.float32(max((high - low) / 255, SMALLEST) if high > low else 1.0)
 
     @property
     def zero(self) -> np.uint8:
@@ -53,10 +64,18 @@ class Range:
 
 
 class Weights(NamedTuple):
-    """w ~ values * scale, one scale an output channel (the first axis)."""
+    """w ~ values * scale, one scale per output channel (the first axis)."""
 
     values: NDArray[np.int8]
     scale: NDArray[np.float32]
+
+
+class Integers(NamedTuple):
+    """A layer as QLinearConv computes it: the weights, the bias in units of their scale, and what is left of it."""
+
+    weights: Weights
+    bias: NDArray[np.int32]
+    rest: NDArray[np.float32]
 
 
 def whole_inputs(plan: Plan) -> set[str]:
@@ -66,14 +85,21 @@ def whole_inputs(plan: Plan) -> set[str]:
     for step in plan.steps:
         peak = given[step.name]
         if is_synaptic(step) and peak is not None and peak <= PEAK:
-            found.add(step.name)
+            weight = np.asarray(step.node.weight)
+            if 127 * peak * (weight.size // len(weight)) < LARGEST_SUM:
+                found.add(step.name)
     return found
 
 
-def integer_layers(plan: Plan) -> list[Step]:
-    """The layers that can compute in integers: they are given whole numbers, and neurons hear them."""
+def integer_layers(plan: Plan, share: float = 1.0) -> list[Step]:
+    """The layers that can compute in integers: they are given whole numbers, and neurons hear them.
+
+    Of these the last ones, with `share` of the multiply-accumulates of all of them.
+    """
     heads, whole = _heads(plan), whole_inputs(plan)
-    return [step for step in plan.steps if step.name in whole - heads]
+    able = [step for step in plan.steps if step.name in whole - heads]
+    macs = [int(np.prod(step.node.weight.shape)) * int(np.prod(step.shape[1:])) for step in able]
+    return [step for i, step in enumerate(able) if sum(macs[i:]) <= share * sum(macs)]
 
 
 def _heads(plan: Plan) -> set[str]:
@@ -86,12 +112,23 @@ def _heads(plan: Plan) -> set[str]:
     return found
 
 
-def quantize_weights(w: Array) -> Weights:
-    """Signed, symmetric, per output channel; a channel of zeros has scale 1."""
-    peak = np.abs(w).reshape(len(w), -1).max(1).astype(np.float64)
-    scale = np.where(peak > 0, peak / 127, 1).astype(np.float32)
-    values = np.rint(w / scale.reshape(-1, *(1,) * (w.ndim - 1)))
+def quantize_weights(w: Array, least: Array | float = SMALLEST) -> Weights:
+    """Signed, symmetric, one scale per output channel, none below `least`."""
+    peak = np.abs(w.astype(np.float64)).reshape(len(w), -1).max(1)
+    scale = np.maximum(peak / 127, np.maximum(least, SMALLEST)).astype(np.float32)
+    values = np.rint(w / scale.astype(np.float64).reshape(-1, *(1,) * (w.ndim - 1)))
     return Weights(np.clip(values, -127, 127).astype(np.int8), scale)
+
+
+def integers(w: Array, b: Array, reach: Range) -> Integers:
+    """The layer in integers, as the equations above say it."""
+    y, bias = float(reach.scale), b.astype(np.float64)
+    values, scale = quantize_weights(w, np.maximum(BIAS * np.abs(bias), FINEST * y))
+    coarse = scale > y
+    inside = np.rint(np.where(coarse, 0, bias) / scale).astype(np.int32)
+    # One unit of 256 y spans the range already; without that bound the factor scale / y could overflow.
+    bounded = np.minimum(scale, 256 * y).astype(np.float32)
+    return Integers(Weights(values, bounded), inside, np.where(coarse, bias, 0).astype(np.float32))
 
 
 def stored_weight(e: Emitter, name: str, w: Array) -> str:
@@ -107,7 +144,7 @@ def stored_weight(e: Emitter, name: str, w: Array) -> str:
 
 def convolution(e: Emitter, name: str, x: Value, w: Array, b: Array, reach: Range, **attributes: object) -> str:
     """The currents of spikes through a convolution, summed in integers."""
-    values, scale = quantize_weights(w)
+    (values, scale), bias, rest = integers(w, b, reach)
     y_scale = e.constant(f"{name}.current_scale", reach.scale)
     y_zero = e.constant(f"{name}.current_zero", reach.zero)
     inputs = [
@@ -119,7 +156,10 @@ def convolution(e: Emitter, name: str, x: Value, w: Array, b: Array, reach: Rang
         e.constant(f"{name}.weight_zero", np.zeros(len(w), np.int8)),
         y_scale,
         y_zero,
-        e.constant(f"{name}.bias", np.rint(b / scale.astype(np.float64)).astype(np.int32)),
+        e.constant(f"{name}.bias", bias),
     ]
-    current = e.op("QLinearConv", inputs, f"{name}.current", **attributes)
-    return e.op("DequantizeLinear", [current, y_scale, y_zero], name)
+    quantized = e.op("QLinearConv", inputs, f"{name}.current", **attributes)
+    current = e.op("DequantizeLinear", [quantized, y_scale, y_zero], name)
+    if not rest.any():
+        return current
+    return e.op("Add", [current, e.constant(f"{name}.bias_rest", rest.reshape(-1, *(1,) * (w.ndim - 2)))], name)

@@ -1,0 +1,212 @@
+"""8-bit layers against their equations in float64: biases survive whatever stands beside them, nothing overflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import nir
+import numpy as np
+import pytest
+from graphs import DT, chain, full
+from numpy.typing import NDArray
+from onnx_runs import run
+
+from idsnn_export.graph.plan import plan
+from idsnn_export.lowering import calibrate, integer_weights, to_onnx
+from idsnn_export.lowering.calibrate import best_range, firing_currents
+from idsnn_export.lowering.int8 import Range, integer_layers
+from idsnn_export.reference.interpreter import interpret
+
+Array = NDArray[Any]
+STEPS = 4
+
+
+def neuron(size: int, theta: float = 0.5) -> nir.LIF:
+    """v[t] = v[t-1] / 2 (1 - s[t-1]) + I[t], s = v > theta."""
+    return nir.LIF(full((size,), 2 * DT), full((size,), 2), full((size,), 0), full((size,), theta), full((size,), 0))
+
+
+def network(*layers: tuple[Array, Array], theta: float = 0.5) -> nir.NIRGraph:
+    """Spikes of the input through layers (weights, bias), each with its neurons."""
+    inputs = layers[0][0].shape[1]
+    nodes: list[nir.NIRNode] = [nir.Threshold(full((inputs,), 0.5))]
+    for w, b in layers:
+        nodes += [nir.Affine(w.astype(np.float32), b.astype(np.float32)), neuron(len(w), theta)]
+    return chain((inputs,), (len(layers[-1][0]),), *nodes)
+
+
+def spikes(graph: nir.NIRGraph, frames: Array, int8: Any = None) -> list[Array]:
+    """(T, N, K) of every layer but the first."""
+    found = run(to_onnx(graph, STEPS, kind="trace", static=False, int8=int8), input=frames)
+    return [found[name] for name in sorted(found) if name.startswith("spikes.")][1:]
+
+
+def random_frames(seed: int, inputs: int, batch: int = 8) -> Array:
+    return np.random.default_rng(seed).integers(0, 2, (STEPS, batch, inputs)).astype(np.float32)
+
+
+# ---- the equations, in float64 --------------------------------------------------------------------------------------
+
+
+def current(x: Array, w: Array, b: Array, reach: Range) -> tuple[Array, Array]:
+    """The currents of an 8-bit layer, and how far each is from a tie of rounding, in steps."""
+    w, b = w.astype(np.float64), b.astype(np.float64)
+    y = float(np.float32((reach.high - reach.low) / 255))
+    zero = round(-reach.low / y)
+    scale = np.maximum(np.maximum(abs(w).max(1) / 127, abs(b) / 2**22), np.maximum(y / 2**30, 2.0**-126))
+    scale = scale.astype(np.float32).astype(np.float64)
+    inside = np.where(scale > y, 0, np.rint(b / scale))
+    exact = (x @ np.clip(np.rint(w / scale[:, None]), -127, 127).T + inside) * (scale / y)
+    units = np.clip(np.rint(exact) + zero, 0, 255) - zero
+    ties = np.where(np.abs(exact) > 300, 1, np.abs(np.abs(exact % 1) - 0.5))
+    return y * units + np.where(scale > y, b, 0), ties
+
+
+def expected(frames: Array, layers: list[tuple[Array, Array]], reach: Range, theta: float) -> tuple[list[Array], Array]:
+    """Spikes by layer, and the samples in which rounding or a threshold is too close to call in float32."""
+    x, found, close = frames.astype(np.float64), [], np.zeros(frames.shape[1], bool)
+    for w, b in layers:
+        currents, ties = current(x, w, b, reach)
+        v, out = np.zeros_like(currents[0]), []
+        for now in currents:
+            v = v / 2 + now
+            out.append(v > theta)
+            close |= (abs(v - theta) < 1e-5 * max(1, theta)).any(1)
+            v = np.where(v > theta, 0, v)
+        close |= (ties < 1e-3).any((0, 2))
+        x = np.stack(out).astype(np.float64)
+        found.append(x > 0)
+    return found, close
+
+
+SIZES = st.sampled_from([0.0, 1e-44, 1e-42, 1e-30, 1e-9, 1e-3, 1.0, 1.0, 1.0, 30.0, 1e9, 1e30, 3e38])
+
+
+@st.composite
+def layers(draw: st.DrawFn, inputs: int, out: int) -> tuple[Array, Array]:
+    """Channels of every size, biases beside them of any."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    w = rng.uniform(-1, 1, (out, inputs)) * np.array(draw(st.lists(SIZES, min_size=out, max_size=out)))[:, None]
+    b = rng.uniform(-1, 1, out) * np.array(draw(st.lists(SIZES, min_size=out, max_size=out)))
+    return w.astype(np.float32), b.astype(np.float32)
+
+
+@hypothesis.settings(max_examples=80, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(layers(12, 6), layers(6, 5), st.sampled_from([0.5, 1.7, 40.0]), st.integers(0, 99))
+def test_spikes_are_those_of_the_equations_whatever_the_channels(
+    first: tuple[Array, Array], second: tuple[Array, Array], reach: float, seed: int
+) -> None:
+    frames, limits = random_frames(seed, 12), Range(-reach, 0.8 * reach)
+    wanted, close = expected(frames, [first, second], limits, 0.5)
+    hypothesis.assume(not close.all())
+    found = spikes(network(first, second), frames, {"n1": limits, "n3": limits})
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours[:, ~close], theirs[:, ~close])
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-42, 1e-30, 1e-9])
+def test_a_channel_of_no_weight_is_its_bias(size: float) -> None:
+    """A pruned channel, or one whose batch norm has gamma 0, fires as it does in float32."""
+    rng = np.random.default_rng(0)
+    w, b = rng.uniform(-1, 1, (8, 12)), np.linspace(-0.9, 0.9, 8)
+    w[::2] *= size
+    frames = random_frames(0, 12, 32)
+    graph = network((w, b), theta=0.2)
+    ranges = calibrate(graph, STEPS, frames, static=False)
+    (full_precision,), (integers,) = spikes(graph, frames), spikes(graph, frames, ranges)
+    assert full_precision[:, :, ::2].any()
+    np.testing.assert_array_equal(integers[:, :, ::2], full_precision[:, :, ::2])
+    assert (integers != full_precision).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-9])
+def test_a_layer_of_no_weight_is_its_biases(size: float) -> None:
+    graph = network((np.full((6, 12), size), np.array([0.05, 0.15, 0.3, 0.45, 0.6, 0.9])), theta=0.2)
+    frames = random_frames(0, 12)
+    assert np.array_equal(
+        spikes(graph, frames)[0], spikes(graph, frames, calibrate(graph, STEPS, frames, static=False))[0]
+    )
+
+
+@pytest.mark.parametrize("size", [1e3, 1e9, 1e30])
+def test_a_huge_channel_keeps_its_bias_and_leaves_the_others_theirs(size: float) -> None:
+    rng = np.random.default_rng(0)
+    w, b = rng.uniform(-0.3, 0.3, (16, 12)), rng.uniform(-0.3, 0.3, 16)
+    w[0], b[0] = size, 0.45
+    frames = random_frames(0, 12, 64)
+    frames[:, :32] = 0
+    graph = network((w, b), theta=0.2)
+    ranges = calibrate(graph, STEPS, frames, static=False)
+    (full_precision,), (integers,) = spikes(graph, frames), spikes(graph, frames, ranges)
+    np.testing.assert_array_equal(integers[:, :, 0], full_precision[:, :, 0])
+    assert (integers != full_precision).mean() < 0.03
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-44, 1e-30, 1e30, 3e38])
+def test_weights_stored_in_8_bits_are_finite_whatever_their_size(size: float) -> None:
+    w = np.random.default_rng(0).uniform(-1, 1, (4, 12)) * size
+    graph = network((w, np.full(4, 0.45)), theta=0.2)
+    frames = np.zeros((STEPS, 2, 12), np.float32)
+    outputs = run(to_onnx(graph, STEPS, static=False, int8=integer_weights(graph)), input=frames)["step_logits"]
+    np.testing.assert_array_equal(outputs, interpret(graph, frames, STEPS)[0])
+
+
+# ---- ranges ---------------------------------------------------------------------------------------------------------
+
+
+@hypothesis.given(st.floats(0.05, 5), st.floats(0.3, 3), st.integers(0, 99))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_rounding_changes_no_spike_of_a_neuron_at_rest(theta: float, spread: float, seed: int) -> None:
+    currents = np.random.default_rng(seed).normal(0, spread * theta, 4000).astype(np.float32)
+    reach = best_range(currents, np.array([theta], np.float32))
+    clear = abs(currents - theta) > 1e-4 * theta
+    np.testing.assert_array_equal((reach.rounded(currents) > theta)[clear], (currents > theta)[clear])
+    steps = theta / float(reach.scale)
+    assert abs(steps % 1 - 0.5) < 1e-3
+
+
+def test_the_current_that_fires_is_that_of_one_step_from_rest() -> None:
+    size, dt = 3, 1e-4
+    tau = full((size,), 4 * dt)
+    nodes = [
+        nir.Threshold(full((size,), 0.3)),
+        nir.IF(full((size,), 0.5 / dt), full((size,), 0.3), full((size,), 0)),
+        nir.LIF(tau, full((size,), 3), full((size,), 0.1), full((size,), 0.3), full((size,), 0)),
+        nir.CubaLIF(tau, 2 * tau, full((size,), 3), full((size,), 0.1), full((size,), 0.3), full((size,), 0),
+                    full((size,), 1.5)),
+    ]  # fmt: skip
+    for node in nodes:
+        graph = chain(
+            (size,),
+            (size,),
+            nir.Threshold(full((size,), 0)),
+            nir.Affine(np.eye(size, dtype=np.float32), full((size,), 0)),
+            node,
+        )
+        found = firing_currents(plan(graph), "n1", dt)
+        assert found is not None
+        alone = chain((1,), (1,), type(node)(**{k: v[:1] for k, v in vars(node).items() if isinstance(v, np.ndarray)}))
+        for factor, fires in ((0.999, 0), (1.001, 1)):
+            assert (
+                interpret(alone, np.full((1, 1), factor * found.item()), 1, dt=dt, dtype=np.float64)[0].item() == fires
+            )
+
+
+def test_a_sum_that_could_overflow_is_no_integer_layer() -> None:
+    few, many = (
+        chain((size,), (2,), nir.Threshold(full((size,), 0)), nir.Affine(full((2, size), 1), full((2,), 0)), neuron(2))
+        for size in (1000, 17_000_000)
+    )
+    assert [step.name for step in integer_layers(plan(few))] == ["n1"]
+    assert integer_layers(plan(many)) == []
+
+
+def test_a_share_counts_from_the_output() -> None:
+    layer = (np.ones((4, 4)), np.zeros(4))
+    graph = network(layer, layer, layer, layer)
+    for share, left in ((1.0, 4), (0.75, 3), (0.7, 2), (0.25, 1), (0.0, 0)):
+        names = [step.name for step in integer_layers(plan(graph), share)]
+        assert names == ["n1", "n3", "n5", "n7"][4 - left :]
+        assert [*calibrate(graph, 2, random_frames(0, 4)[:2], static=False, share=share)] == names
