@@ -30,6 +30,9 @@ class ExportConfig:
     graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs", "LIST")
     int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
     weights_int8: bool = flag(False, "also 8-bit weights, for size alone")
+    int8_share: float = flag(
+        0.7, "of what can be computed in 8 bits, counted from the output; the rest stays float32", "X"
+    )
     calibrate: int = flag(256, "training images that set the 8-bit ranges", "N")
     batch: str = flag(
         "dynamic", "batch size of the ONNX graphs; a number for converters that want it fixed", "dynamic|N"
@@ -56,6 +59,8 @@ class ExportConfig:
             raise UsageError(f"--dt {self.dt}: seconds, more than 0")
         if self.batch != "dynamic" and not (self.batch.isdecimal() and int(self.batch) >= 1):
             raise UsageError(f"--batch {self.batch}: `dynamic`, or a number of at least 1")
+        if not 0 < self.int8_share <= 1:
+            raise UsageError(f"--int8-share {self.int8_share}: above 0, and at most 1")
         if self.calibrate < 1:
             raise UsageError(f"--calibrate {self.calibrate}: at least 1 training image")
         if self.format == "c" and (self.int8 or self.weights_int8):

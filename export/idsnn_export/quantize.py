@@ -42,7 +42,7 @@ def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: Export
     if config.int8:
         images = source.images(config.calibrate, "train")
         shared = {key: options[key] for key in ("mean", "std", "dt", "static")}
-        formats: Any = calibrate(graph, timesteps, images, **shared)
+        formats: Any = calibrate(graph, timesteps, images, **shared, share=config.int8_share)
     else:
         formats = integer_weights(graph)
     kinds: tuple[Holds, ...] = ("model", "probe") if config.int8 else ("model",)
