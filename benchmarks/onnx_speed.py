@@ -43,7 +43,7 @@ def main() -> None:
     shape, steps = (3, arguments.size, arguments.size), arguments.timesteps
     student = _lively(arguments.width, shape, steps)
     images = np.random.default_rng(0).random((32, *shape), dtype=np.float32)
-    models, seconds, graph = _export(student, shape, steps, images)
+    models, seconds, graph = _export(student, shape, steps, images, arguments.int8_share)
     x = images[: arguments.batch]
     rounds = _race(_contenders(models, student, x, steps, arguments.threads), arguments)
     ratios = {
@@ -86,6 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timesteps", type=int, default=4)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--int8-share", type=float, default=1.0, help="of the work that can be done in 8 bits")
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: this thread's time; for --threads 1")
     parser.add_argument("--json", type=Path)
@@ -106,7 +107,7 @@ def _lively(width: int, shape: tuple[int, int, int], steps: int) -> torch.nn.Mod
 
 
 def _export(
-    student: torch.nn.Module, shape: tuple[int, int, int], steps: int, images: np.ndarray[Any, Any]
+    student: torch.nn.Module, shape: tuple[int, int, int], steps: int, images: np.ndarray[Any, Any], share: float
 ) -> tuple[dict[str, onnx.ModelProto], dict[str, float], nir.NIRGraph]:
     """Every model, and the seconds that making them took; serialization counts."""
     start = time.perf_counter()
@@ -120,7 +121,7 @@ def _export(
     for model in models.values():
         model.SerializeToString()
     compiled = time.perf_counter()
-    ranges = calibrate(graph, steps, images)
+    ranges = calibrate(graph, steps, images, share=share)
     calibrated = time.perf_counter()
     models["int8"] = to_onnx(graph, steps, int8=ranges)
     models["int8_probe"] = to_onnx(graph, steps, int8=ranges, kind="probe")

@@ -16,14 +16,13 @@ import pytest
 import idsnn_export.bundle as bundle_module
 from idsnn_deploy import Session
 from idsnn_deploy.cli import main as deploy
-from idsnn_deploy.errors import ParityError
 from idsnn_deploy.golden import write_golden
 from idsnn_deploy.manifest import read_bundle
 from idsnn_evaluation.cli import main as evaluate
 from idsnn_export import interpret, to_onnx, write_nir
 from idsnn_export.cli import main as export
 from idsnn_export.gates.margins import farthest, golden_of, margins
-from idsnn_export.quantize import accuracy_gate
+from idsnn_export.quantize import accuracy_gate, finding
 from idsnn_export.reference.interpreter import Trace
 from idsnn_export.source import gate_samples
 
@@ -93,15 +92,13 @@ def test_8_bits_are_written_with_their_probe_and_the_figures_of_their_gate(run: 
     argv = [str(run), "--int8", "--calibrate", "64", "--graphs", "onnx", "--out", str(tmp_path / "small")]
     code = export(argv)
     assert code in (0, 1)  # two epochs of width 4: whether 8 bits cost more than half a point is the gate's to say
-    if code == 0:
-        opened = read_bundle(tmp_path / "small")
-        assert opened.has("model.int8.onnx")
-        assert opened.has("model.int8.probe.onnx")
-        figures = opened.manifest.parity["int8"]
-        assert figures["accuracy_float32"] - figures["accuracy_int8"] <= 0.005
-        assert deploy(["check", str(tmp_path / "small")]) == 0
-    else:
-        assert not (tmp_path / "small").exists()
+    opened = read_bundle(tmp_path / "small")
+    figures = opened.manifest.parity["int8"]
+    assert (figures["outcome"] == "bad") == (code == 1)
+    assert opened.has("model.int8.onnx") == opened.has("model.int8.probe.onnx") == (code == 0)
+    assert figures["lost_at_least"] <= figures["accuracy_float32"] - figures["accuracy_int8"] <= figures["lost_at_most"]
+    assert figures["other_class_share"] == figures["other_class"] / figures["samples"]
+    assert deploy(["check", str(tmp_path / "small")]) == 0
 
 
 def test_the_accuracy_gate_refuses_a_model_that_lost_its_head(bundle: Path) -> None:
@@ -113,9 +110,38 @@ def test_the_accuracy_gate_refuses_a_model_that_lost_its_head(bundle: Path) -> N
         head.CopyFrom(onnx.numpy_helper.from_array(-values, head.name))
     images = np.load(bundle / "golden.npz")["images"]
     labels = Session(bundle)(images).argmax(1)
-    assert accuracy_gate(full, full, images, labels)["other_class"] == 0
-    with pytest.raises(ParityError, match=r"8 bits lose .* points on 8 test images"):
-        accuracy_gate(full, model.SerializeToString(), images, labels)
+    same = accuracy_gate(full, full, images, labels)
+    assert same["other_class"] == 0
+    assert same["outcome"] == "undecided"
+    assert "8 test images" in str(finding(same))
+    found = accuracy_gate(full, model.SerializeToString(), images, labels)
+    assert found["outcome"] == "bad"
+    assert "8-bit files are left out" in str(finding(found))
+
+
+def test_a_bundle_without_its_8_bits_is_written_where_they_are_bad(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("idsnn_export.quantize.Paired.outcome", lambda found, limit: "bad")
+    out = tmp_path / "small"
+    code = export([str(run), "--int8", "--graphs", "onnx", "--out", str(out)])
+    opened = read_bundle(out)
+    figures = opened.manifest.parity["int8"]
+    assert (code, figures["outcome"]) == (1, "bad")
+    assert sorted(each.name for each in out.iterdir() if "int8" in each.name) == []
+    assert opened.has("model.onnx")
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "is written, but without its 8-bit files" in line
+    assert deploy(["check", str(out)]) == 0
+
+
+def test_an_undecided_gate_warns_and_writes(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "weights"
+    assert export([str(run), "--weights-int8", "--graphs", "onnx", "--out", str(out)]) == 0
+    opened = read_bundle(out)
+    figures = opened.manifest.parity["int8"]
+    assert opened.has("model.int8.onnx")
+    assert (figures["outcome"] == "undecided") == any("8 bits" in each for each in opened.manifest.warnings)
 
 
 def test_another_framework_s_graph_becomes_a_bundle_that_takes_frames(tmp_path: Path) -> None:

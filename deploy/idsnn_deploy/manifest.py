@@ -132,6 +132,7 @@ class Manifest:
     teacher: Teacher = field(default_factory=dict)
     early_exit: EarlyExit = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    warnings: WhereThere[tuple[str, ...]] = ()
     format_version: int = FORMAT_VERSION
     digest: str = ""
 
@@ -172,7 +173,7 @@ class Manifest:
 
 
 OPTIONAL = frozenset(
-    {"encoding", "teacher", "events", "division"}
+    {"encoding", "teacher", "events", "division", "warnings"}
 )  # keys that a reader does without; every other one is there
 
 

@@ -36,6 +36,7 @@ from idsnn_deploy.progress import track
 from idsnn_deploy.versions import versions
 
 from .config import ExportConfig
+from .gates.activity import Activity, timing_warnings
 from .gates.margins import farthest, golden_of
 from .gates.onnx_run import OnnxNetwork
 from .gates.parity import combined, exact_gate, float_gate
@@ -59,15 +60,25 @@ def export_bundle(config: ExportConfig) -> tuple[Path, Manifest]:
 
     Raises:
         IdsnnError: the source cannot be read or has no form in NIR, or a parity gate fails; nothing is written.
+        ParityError: also where 8 bits lose too much accuracy; then everything but the 8-bit files is written.
     """
     out = config.out or default_out(config.source)
     if out.suffix not in (".nir", ".onnx"):
         with replacing_folder(out, config.force) as folder:
-            return out, _fill(folder, open_source(config), config)
-    with reserved(out, config.force) as scratch:
-        manifest = _fill(scratch, open_source(config), config)
-        os.replace(scratch / f"model{out.suffix}", out)
+            manifest = _fill(folder, open_source(config), config)
+    else:
+        with reserved(out, config.force) as scratch:
+            manifest = _fill(scratch, open_source(config), config)
+            os.replace(scratch / f"model{out.suffix}", out)
+    _refuse_bad_int8(out, manifest.parity.get("int8"))
     return out, manifest
+
+
+def _refuse_bad_int8(out: Path, figures: dict[str, Any] | None) -> None:
+    if figures and figures["outcome"] == "bad":
+        from .quantize import finding
+
+        raise ParityError(f"{out} is written, but without its 8-bit files. {finding(figures)}")
 
 
 def default_out(source: Path) -> Path:
@@ -93,11 +104,12 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
     models = _models(graph, source, config)
     for name, model in models.items():
         write_bytes(folder / name, model.SerializeToString(deterministic=True))
-    parity = _gates(folder, graph, layers, source, config)
+    parity, warnings = _gates(folder, graph, layers, source, config)
     if config.int8 or config.weights_int8:
-        from .quantize import write_int8
+        from .quantize import finding, write_int8
 
         parity["int8"] = write_int8(folder, graph, source, config)
+        warnings += [said for said in (finding(parity["int8"]),) if said]
     if config.format == "onnx":
         file.unlink()
     steps = plan(graph)
@@ -115,6 +127,7 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         division=source.about.get("division"),
         files=listing(folder),
         parity=parity,
+        warnings=tuple(warnings),
         test_accuracy=source.about.get("test_accuracy"),
         teacher=source.about.get("teacher", {}),
         versions=versions(*PACKAGES),
@@ -134,13 +147,14 @@ def _models(graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[s
 
 def _gates(
     folder: Path, graph: nir.NIRGraph, layers: Sequence[Layer], source: Source, config: ExportConfig
-) -> dict[str, Any]:
-    """Runs both gates over the samples, writes the golden vectors, and returns the figures by gate."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Runs both gates over the samples, writes the golden vectors; returns the figures by gate, and what to warn of."""
     timesteps, axis = source.metadata.timesteps, source.metadata.sample_axis
     macs = sum(layer.nominal_macs for layer in layers if isinstance(layer, Synapses))
     images = source.images(gate_samples(macs, timesteps), "test")
     figures: dict[str, list[dict[str, Any]]] = {}
     best: tuple[Array, Trace] | None = None
+    activity = Activity()
     candidates = dict(_candidates(folder, graph, source, config))
     neurons = sum(layer.size for layer in layers if isinstance(layer, Neurons))
     chunk = max(1, int(TRACE_VALUES // max(1, neurons * timesteps)))
@@ -149,6 +163,7 @@ def _gates(
         part = np.take(images, np.arange(start, min(start + chunk, count)), axis)
         x = source.metadata.normalized(part)
         reference = trace(graph, x, timesteps, dt=source.metadata.dt)
+        activity.add(reference)
         if source.torch is not None:
             from .from_torch.stepping import run_prepared
 
@@ -160,7 +175,8 @@ def _gates(
         best = farthest(part, reference, best, axis)
     if best is not None:
         write_golden(folder / GOLDEN, golden_of(*best))
-    return {gate: combined(each) for gate, each in figures.items()}
+    warnings = [*timing_warnings(plan(graph), source.metadata.dt), *activity.warnings()]
+    return {gate: combined(each) for gate, each in figures.items()}, warnings
 
 
 def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: ExportConfig) -> Iterator[tuple[str, Any]]:

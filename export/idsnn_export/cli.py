@@ -55,7 +55,7 @@ def _export(config: ExportConfig, as_json: bool) -> int:
 
     folder, manifest = export_bundle(config)
     if as_json:
-        say({"bundle": str(folder), "files": manifest.files, "parity": manifest.parity})
+        say({"bundle": str(folder), "files": manifest.files, "parity": manifest.parity, "warnings": manifest.warnings})
         return EXIT_OK
     width = max(map(len, manifest.files))
     for name, entry in manifest.files.items():
@@ -65,6 +65,8 @@ def _export(config: ExportConfig, as_json: bool) -> int:
             f"parity, {gate}: "
             + ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in figures.items())
         )
+    for warning in manifest.warnings:
+        say(f"warning: {warning}")
     return EXIT_OK
 
 
@@ -106,6 +108,8 @@ def _lint(source: Path, target: str, as_json: bool) -> int:
 def _figure(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
+    if value is None or isinstance(value, str):
+        return str(value or "-")
     return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
 
 
