@@ -11,7 +11,7 @@ from eval_bundles import conv
 from idsnn_deploy.errors import BundleError
 from idsnn_deploy.json_types import read
 from idsnn_deploy.layer_table import Synapses
-from idsnn_evaluation.counting.operations import dense, fan_out, integers, operations, touches
+from idsnn_evaluation.counting.operations import dense, fan_out, integers, is_whole, operations, touches
 
 
 def random_layer(seed: int) -> tuple[Synapses, np.ndarray, np.ndarray]:
@@ -101,6 +101,22 @@ def test_zero_weights_without_their_table_are_refused() -> None:
 def test_sums_that_float32_may_have_rounded_are_refused(value: float) -> None:
     with pytest.raises(BundleError, match=r"sum\.a: not exact integer"):
         integers(np.array([1.0, value], np.float32), "sum.a")
+
+
+def test_sums_that_float32_holds_exactly_are_taken() -> None:
+    assert integers(np.array([0.0, 2.0**24 - 1]), "sum.a").tolist() == [0, 16_777_215]
+
+
+@pytest.mark.parametrize(
+    ("value", "whole"), [(1.00099, True), (1.00101, False), (-2.9991, True), (1000.0019, True), (1000.0021, False)]
+)
+def test_a_pooled_sum_is_whole_up_to_float32_s_rounding(value: float, whole: bool) -> None:
+    assert is_whole(np.array([3.0, value])) is whole
+
+
+def test_maps_of_another_shape_are_refused() -> None:
+    with pytest.raises(BundleError, match=r"event maps of shape \(7, 8\) where the layer table says \(8, 8\)"):
+        operations(np.zeros((2, 7, 8), np.int64), fan_out(synapses()))
 
 
 @pytest.mark.parametrize("change", [{"stride": [1]}, {"padding": []}, {"dilation": [1, 1, 1]}])

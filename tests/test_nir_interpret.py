@@ -27,18 +27,6 @@ def test_every_type_with_a_shape_has_an_equation() -> None:
     assert set(CELLS) == set(SHAPES)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_exact_weights_give_the_same_bits_in_float32_and_float64(name: str) -> None:
-    graph = CASES[name].build()
-    outputs, spikes = interpret(graph, inputs(graph), STEPS)
-    exact, exact_spikes = interpret(graph, inputs(graph), STEPS, dtype=np.float64)
-    assert outputs.dtype == np.float32
-    np.testing.assert_array_equal(outputs, exact)
-    assert spikes.keys() == exact_spikes.keys()
-    for layer in spikes:
-        np.testing.assert_array_equal(spikes[layer], exact_spikes[layer])
-
-
 # ---- layers without memory, against torch ---------------------------------------------------------------------------
 
 
@@ -271,3 +259,15 @@ def test_dt_comes_from_the_argument_then_the_metadata_then_the_default() -> None
 def test_an_input_of_another_shape_is_a_misuse(shape: tuple[int, ...], steps: int) -> None:
     with pytest.raises(ValueError, match=r"shape|timesteps"):
         interpret(CASES["affine_alone"].build(), np.zeros(shape), steps)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_weights_give_the_same_bits_in_float32_and_float64(name: str) -> None:
+    graph = CASES[name].build()
+    outputs, spikes = interpret(graph, inputs(graph), STEPS)
+    exact, exact_spikes = interpret(graph, inputs(graph), STEPS, dtype=np.float64)
+    assert outputs.dtype == np.float32
+    np.testing.assert_array_equal(outputs, exact)
+    assert spikes.keys() == exact_spikes.keys()
+    for layer in spikes:
+        np.testing.assert_array_equal(spikes[layer], exact_spikes[layer])

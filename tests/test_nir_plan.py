@@ -56,6 +56,32 @@ def test_nested_names_are_joined_and_inner_ports_are_gone() -> None:
     assert names == {"input", "rnn_n0_lif", "rnn_n0_w_rec", "fc", "output"}
 
 
+def test_an_inner_port_stays_where_it_adds_for_several_readers_and_nowhere_else() -> None:
+    inner = graph(
+        {"a": lif(4), "b": lif(4)},
+        [("input", "a"), ("input", "b"), ("a", "output"), ("b", "output")],
+        (4,),
+        (4,),
+    )
+    nodes = {"x": affine(4, 4), "y": affine(4, 4), "block": inner, "next": chain((4,), (4,), lif(4))}
+    edges = [("input", "x"), ("input", "y"), ("x", "block"), ("y", "block"), ("block", "next"), ("next", "output")]
+    steps = plan(graph(nodes, edges, (4,), (4,))).steps
+    assert {step.name for step in steps} == {
+        "input",
+        "x",
+        "y",
+        "block/input",
+        "block_a",
+        "block_b",
+        "next_n0",
+        "output",
+    }
+    assert [source.name for step in steps for source in step.sources if step.name == "next_n0"] == [
+        "block_a",
+        "block_b",
+    ]
+
+
 def test_a_source_that_reaches_a_node_on_two_paths_counts_twice() -> None:
     sources = [source.name for source in plan(CASES["nested_skip"].build())["out"].sources]
     assert sorted(sources) == ["block_lif", "fc", "fc"]

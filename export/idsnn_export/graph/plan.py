@@ -113,8 +113,9 @@ def _with_ports(nodes: Nodes, edges: Sequence[Edge], source: str, sink: str) -> 
 def _without_ports(steps: Sequence[Step], outer: Sequence[str]) -> tuple[Step, ...]:
     """The steps with inner ports taken out: whoever reads a port is given what the port is given, late if either is.
 
-    A port that adds several sources for several readers stays, as the sum that it is, or paths would multiply; and so
-    does one that is late on both sides, which is two steps.
+    A port that adds several sources for several readers stays, as the sum that it is, or paths would multiply. One that
+    is late on both sides, which is two steps, is such a port: a late source comes back from one reader of the port, a
+    late reader is on the way from another source to it.
     """
     sources = {step.name: step.sources for step in steps}
     readers: dict[str, list[str]] = {name: [] for name in sources}
@@ -125,8 +126,7 @@ def _without_ports(steps: Sequence[Step], outer: Sequence[str]) -> tuple[Step, .
         if not isinstance(step.node, (nir.Input, nir.Output)) or step.name in outer:
             continue
         port, given, reading = step.name, sources[step.name], readers[step.name]
-        twice = any(each.delayed for each in given) and Incoming(port, True) in (s for r in reading for s in sources[r])
-        if twice or (len(given) > 1 and len(reading) > 1):
+        if len(given) > 1 and len(reading) > 1:
             continue
         for reader in dict.fromkeys(reading):
             sources[reader] = tuple(each for read in sources[reader] for each in _through(read, port, given))
