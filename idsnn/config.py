@@ -123,7 +123,11 @@ class TrainConfig:
     limit_test: int | None = None
     """At most so many test images, classes in turn."""
     image_size: int | None = None
-    """Height and width to bring folder images to; the first image's where not given."""
+    """Height and width to bring folder images to; where not given their median, at most 64."""
+    gray: bool = False
+    """Bring folder images to one channel, even if some are in colour."""
+    skip_broken: bool = False
+    """Leave out folder images that do not decode, and list them."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
     device: str = "auto"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,13 +191,14 @@ class Data:
         return Images(values, labels, mean, std, part.scale)
 
 
-def load_data(config: TrainConfig) -> Data:
-    """Reads what the config names.
+def load_data(config: TrainConfig, cache: Path | None = None) -> Data:
+    """Reads what the config names; what was decoded is kept in the folder `cache`.
 
     Raises:
         DataError: files missing or unfit, classes without enough images.
     """
-    reading = Reading.of(settings(config), shape=_shape(config))
+    shape = (2, *config.sensor) if config.sensor else None
+    reading = Reading.of(settings(config), shape=shape, cache=cache)
     whole = load_split(config.dataset, "train", config.data, None, config.limit_train, reading)
     test = load_split(config.dataset, "test", config.data, whole.shape, config.limit_test, reading)
     if test.classes != whole.classes:
@@ -214,16 +216,6 @@ def _augment(name: str, config: TrainConfig) -> Augment:
     if config.flip == "alternate" and not augment.flip:
         raise UsageError(f"--flip alternate: --augment {name} mirrors nothing")
     return replace(augment, alternate=config.flip == "alternate")
-
-
-def _shape(config: TrainConfig) -> tuple[int, int, int] | None:
-    """The `(C, H, W)` that the settings ask for."""
-    if config.sensor:
-        return 2, config.sensor[0], config.sensor[1]
-    size = config.image_size
-    if config.dataset != "folder" or size is None:
-        return None
-    return load_split("folder", "train", config.data, limit=1).shape[0], size, size
 
 
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split | None]:

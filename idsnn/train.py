@@ -85,7 +85,7 @@ class Trainer:
         self.resume = resume and begun(folder) is not None
         self.taught = self.resume and (folder / TEACHER).exists()
         with fabric.rank_zero_first(local=True):  # so that one process downloads
-            self.data = load_data(config)
+            self.data = load_data(config, folder.parent)
         for note in (*self.data.train.notes, *self.data.test.notes):
             display.say(note)
         self.resolved: dict[str, Any] = {**settings(config), **self.data.facts(), "versions": versions(*PACKAGES)}

@@ -50,11 +50,6 @@ def test_pixels_are_floats_in_0_to_1_channels_first(tree: Path) -> None:
     assert split.pixels().shape == (9, 3, 4, 2)
 
 
-def test_all_images_take_the_first_ones_size_where_none_is_given(tree: Path) -> None:
-    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tree / "train" / "dog" / "1.png")
-    assert load_split("folder", "train", tree).images.shape == (9, 6, 5, 1)
-
-
 def test_a_limit_takes_the_classes_in_turn(tree: Path) -> None:
     split = load_split("folder", "train", tree, limit=5)
     assert split.images[:, 0, 0, 0].tolist() == [0, 1, 50, 51, 100]

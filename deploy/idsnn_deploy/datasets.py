@@ -108,7 +108,7 @@ def _torchvision(kind: str, split: str, data: Path | None, reading: Reading, by_
 
 
 def _folder(split: str, data: Path | None, reading: Reading) -> Split:
-    return read_folder(split, needed("folder", data), reading.division, reading.shape, reading.limit)
+    return read_folder(split, needed("folder", data), reading)
 
 
 def _recordings(name: str, split: str, data: Path | None, reading: Reading) -> Split:

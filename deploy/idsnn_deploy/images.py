@@ -36,6 +36,7 @@ _STRIP = 2**20  # pixels that are brought to 8 bits without transparency at a ti
 MODES = {1: "L", 3: "RGB"}
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # of EXIF: height and width change places
 _PICTURE_SETS = ("MPO",)  # a JPEG with more pictures behind the first; its further frames are no animation
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image]
@@ -54,15 +55,38 @@ def load_image(source: ImageSource, shape: tuple[int, int, int] | None = None) -
     where = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image"
     with _decoding(where), _open(source) as image:
         _refuse(image, where)
-        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
-        channels = shape[0] if shape else (1 if grey else 3)
-        if channels not in MODES:
-            raise ImageError(f"{where}: the network takes {channels} channels; image files have 1 (grey) or 3 (RGB)")
-        flat = _flatten(ImageOps.exif_transpose(image))
-        flat = flat if flat.mode == MODES[channels] else flat.convert(MODES[channels])
+        return _pixels(image, shape, where)
+
+
+def _pixels(image: Image.Image, shape: tuple[int, int, int] | None, where: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    channels = shape[0] if shape else _channels(image)
+    if channels not in MODES:
+        raise ImageError(f"{where}: the network takes {channels} channels; image files have 1 (grey) or 3 (RGB)")
+    flat = _flatten(ImageOps.exif_transpose(image))
+    flat = flat if flat.mode == MODES[channels] else flat.convert(MODES[channels])
     if shape and flat.size != (shape[2], shape[1]):
         flat = flat.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
     return np.asarray(flat).reshape(flat.height, flat.width, channels)
+
+
+def look(source: ImageSource, most: int) -> np.ndarray[Any, np.dtype[np.uint8]] | tuple[int, int, int]:
+    """What `load_image` gives without a shape, where that is at most `most` pixels; else its `(H, W, C)` by the header.
+
+    Raises:
+        ImageError: as `load_image`, as far as it was read.
+    """
+    where = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image"
+    with _decoding(where), _open(source) as image:
+        _refuse(image, where)
+        if image.width * image.height <= most:
+            return _pixels(image, None, where)
+        lies = image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+        return (image.width, image.height, _channels(image)) if lies else (image.height, image.width, _channels(image))
+
+
+def _channels(image: Image.Image) -> int:
+    """1 of a grey image, 3 of any other."""
+    return 1 if image.mode in ("1", "L", "LA") or image.mode.startswith("I;16") else 3
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from .errors import UsageError
@@ -40,15 +41,17 @@ class Binning:
 
 @dataclass(frozen=True)
 class Division:
-    """How files that come without a test part are divided; the manifest's key `division`.
+    """Which files are read, and how those that come without a test part are divided; the manifest's `division`.
 
     Attributes:
         test_fraction: part of each class's files that is for testing.
         split_seed: chooses which.
+        skip_broken: images that do not decode are left out and listed; else the first of them ends the reading.
     """
 
     test_fraction: Fraction = 0.2
     split_seed: Count = 0
+    skip_broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Reading:
         shape: `(C, H, W)` to bring images of files to, or of the sensor of recordings; None: what is found.
         limit: at most this many samples, classes in turn, always the same ones; None: all.
         division: how a tree without a test part is divided.
+        gray: images of files are brought to one channel, colour or not.
+        image_size: height and width of images of files; None: their median, at most 64.
+        cache: a folder that keeps what was decoded, for the next time; None: nowhere.
         timesteps: T, the frames of a recording.
         binning: how a recording becomes frames.
     """
@@ -66,14 +72,17 @@ class Reading:
     shape: tuple[int, int, int] | None = None
     limit: int | None = None
     division: Division = field(default_factory=Division)
+    gray: bool = False
+    image_size: int | None = None
+    cache: Path | None = None
     timesteps: int = 10
     binning: Binning = field(default_factory=Binning)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **known: Any) -> Reading:
         """How a run's config.json says it, with `known` over it; what neither says has the defaults."""
-        division = {name: settings[name] for name in ("test_fraction", "split_seed") if name in settings}
+        division = {name: settings[name] for name in ("test_fraction", "split_seed", "skip_broken") if name in settings}
         named = {name: f"events_{name}" for name in ("by", "values", "window")}
         binning = {name: settings[key] for name, key in named.items() if key in settings}
-        steps = {"timesteps": settings["timesteps"]} if "timesteps" in settings else {}
+        steps = {name: settings[name] for name in ("timesteps", "gray", "image_size") if name in settings}
         return cls(**{"division": Division(**division), "binning": Binning(**binning), **steps, **known})

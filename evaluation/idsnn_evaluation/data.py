@@ -18,10 +18,11 @@ import numpy as np
 from idsnn_deploy.array_file import MAX_BYTES, read_npz
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.class_trees import class_files
-from idsnn_deploy.datasets import FILES, RECORDED, Split, load_split
+from idsnn_deploy.datasets import FILES, RECORDED, Reading, Split, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.manifest import Manifest
+from idsnn_deploy.reading import Division
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ def open_source(
         return _from_arrays(data, split, limit, manifest)
     if bool(manifest.sample_axis) != (chosen in RECORDED) or (chosen in RECORDED and manifest.events is None):
         raise UsageError(f"--dataset {chosen}: the bundle takes {_kind(manifest)}")
-    if chosen in FILES and data is not None:
-        found = class_files(data, split, FILES[chosen], manifest.division, limit)
+    division = manifest.division or Division()
+    if chosen in FILES and data is not None and not division.skip_broken:
+        found = class_files(data, split, FILES[chosen], division, limit)
         _check_classes(chosen, found.classes, manifest)
         return LabelledSplit(chosen, split, found.files, found.labels)
-    whole = load_split(chosen, split, data, None, limit)
+    shape = _image_shape(manifest) if chosen in FILES else None
+    whole = load_split(chosen, split, data, shape, limit, Reading(division=division))
     _check_classes(chosen, whole.classes, manifest)
     if list(whole.shape) != manifest.input_shape:
         raise DataError(
@@ -111,6 +114,11 @@ def _kind(manifest: Manifest) -> str:
     if manifest.encoding == "static":
         return "images"
     return "input that varies in time; pass --dataset npz" if manifest.events is None else "recordings of events"
+
+
+def _image_shape(manifest: Manifest) -> tuple[int, int, int]:
+    channels, height, width = manifest.input_shape
+    return channels, height, width
 
 
 def _check_classes(name: str, classes: tuple[str, ...], manifest: Manifest) -> None:
