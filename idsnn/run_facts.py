@@ -16,8 +16,8 @@ class Facts(TypedDict):
     """What config.json says beside the settings: the images that the networks take and tell apart."""
 
     timesteps: Positive
-    mean: Annotated[list[float], NOT_EMPTY]
-    std: Annotated[list[Annotated[float, ABOVE_0]], NOT_EMPTY]
+    mean: Annotated[list[float], NOT_EMPTY] | None  # null: frames of events are taken as they are
+    std: Annotated[list[Annotated[float, ABOVE_0]], NOT_EMPTY] | None
     labels: Annotated[list[str], NOT_EMPTY]
     input_shape: tuple[Positive, Positive, Positive]
 
