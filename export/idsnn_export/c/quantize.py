@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import nir
 import numpy as np
@@ -28,10 +27,11 @@ from idsnn_deploy.errors import UnsupportedError
 from ..graph.plan import SPIKING, Plan, Step
 from ..graph.plan import plan as plan_of
 from ..graph.shapes import pool_window
-from ..graph.timing import gain, leak, resolve_dt
+from ..graph.timing import resolve_dt
 from ..reference.equations import CELLS
 from ..reference.integer import LEAK_BITS, IntegerNetwork, Layer, Path
 from .bounds import membrane, proved
+from .dynamics import Dynamics, dynamics, readout_dynamics
 from .paths import NEURONS, Way, ways
 
 Array = NDArray[np.float64]
@@ -41,18 +41,6 @@ PIXEL_WEIGHTS = (4095, 1023, 255, 127)  # of a layer that reads the input, fines
 FRACTION = 8  # bits below the weights' unit, at most
 CONSTANTS = (2.0**28, 2.0**24, 2.0**20)  # what offset, theta, reset and entering spikes stay below, finest first
 PIXEL = 4095  # the largest value that a table gives
-
-
-@dataclass(frozen=True)
-class Dynamics:
-    """A neuron per element: v = decay m + I / scale ..., in the units of the graph; see the module docstring."""
-
-    gain: Array
-    decay: Array
-    offset: Array  # c / g
-    theta: Array | None
-    reset: Array
-    synapse: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +90,7 @@ def integer_network(
                 units[step.name] = float(layer.unit[0] * dynamics(step, dt).gain.flat[0])
     _refuse_values(plan, layers)
     output = plan[plan.output]
-    readout = _layer(plan, output, _plain(output.shape), units, largest, timesteps, head=True)
+    readout = _layer(plan, output, readout_dynamics(output.shape), units, largest, timesteps, head=True)
     return IntegerNetwork(
         input=plan.input,
         input_shape=tuple(plan[plan.input].shape),
@@ -126,64 +114,6 @@ def pixel_table(
     values = (p / 255 - centre) / width
     unit = float(np.abs(values).max()) / PIXEL
     return np.rint(values / unit).astype(np.int64), unit
-
-
-def dynamics(step: Step, dt: float) -> Dynamics:
-    """A neuron's constants, each of the step's shape.
-
-    Raises:
-        UnsupportedError: a gain that is not above 0.
-    """
-    make = DYNAMICS[type(step.node)]
-    found: Dynamics = make(step.node, dt, np.zeros(step.shape))
-    if not (found.gain > 0).all():
-        raise UnsupportedError(f"{step.name}: a gain of {found.gain.min():g}; C needs it above 0")
-    return found
-
-
-def _threshold(node: nir.Threshold, dt: float, zero: Array) -> Dynamics:
-    return Dynamics(zero + 1, zero, zero, zero + node.threshold, zero)
-
-
-def _if(node: Any, dt: float, zero: Array) -> Dynamics:
-    g = zero + gain(node.r, dt)
-    fires = hasattr(node, "v_threshold")
-    return Dynamics(g, zero + 1, zero, zero + node.v_threshold if fires else None, zero + getattr(node, "v_reset", 0))
-
-
-def _lif(node: Any, dt: float, zero: Array) -> Dynamics:
-    a = zero + leak(node.tau, dt)
-    return _leaky(node, a, a * node.r, zero)
-
-
-def _cuba(node: Any, dt: float, zero: Array) -> Dynamics:
-    a, a_syn = zero + leak(node.tau_mem, dt), zero + leak(node.tau_syn, dt)
-    return _leaky(node, a, a * node.r * a_syn * node.w_in, zero, 1 - a_syn)
-
-
-def _leaky(node: Any, a: Array, g: Array, zero: Array, synapse: Array | None = None) -> Dynamics:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        offset = np.where(node.v_leak == 0, 0, a * node.v_leak / g)
-    fires = hasattr(node, "v_threshold")
-    theta = zero + node.v_threshold if fires else None
-    return Dynamics(g, 1 - a, offset, theta, zero + getattr(node, "v_reset", 0), synapse)
-
-
-DYNAMICS: dict[type[nir.NIRNode], Any] = {
-    nir.Threshold: _threshold,
-    nir.IF: _if,
-    nir.I: _if,
-    nir.LIF: _lif,
-    nir.LI: _lif,
-    nir.CubaLIF: _cuba,
-    nir.CubaLI: _cuba,
-}
-
-
-def _plain(shape: tuple[int, ...]) -> Dynamics:
-    """The readout: what arrives, added up over the steps."""
-    zero = np.zeros(shape)
-    return Dynamics(zero + 1, zero + 1, zero, None, zero)
 
 
 def _layer(
