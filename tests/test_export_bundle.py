@@ -8,23 +8,26 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import graphs
 import nir
 import numpy as np
 import onnx
 import pytest
 
 import idsnn_export.bundle as bundle_module
+import idsnn_export.graph.plan as plan_module
 from idsnn_deploy import Session
 from idsnn_deploy.cli import main as deploy
 from idsnn_deploy.golden import write_golden
 from idsnn_deploy.manifest import read_bundle
 from idsnn_evaluation.cli import main as evaluate
-from idsnn_export import interpret, to_onnx, write_nir
+from idsnn_export import interpret, read_nir, to_onnx, write_nir
 from idsnn_export.cli import main as export
+from idsnn_export.config import ExportConfig
 from idsnn_export.gates.margins import farthest, golden_of, margins
 from idsnn_export.quantize import accuracy_gate, finding
 from idsnn_export.reference.interpreter import Trace
-from idsnn_export.source import gate_samples
+from idsnn_export.source import gate_samples, open_source
 
 
 def test_a_margin_is_the_smallest_relative_distance_from_a_threshold() -> None:
@@ -65,8 +68,8 @@ def test_the_gate_takes_8_samples_of_a_large_network_and_1000_of_a_small_one() -
 def test_a_gate_that_fails_writes_nothing_and_names_layer_step_and_neuron(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def with_a_lower_threshold(graph: nir.NIRGraph, *args: Any, **kwargs: Any) -> onnx.ModelProto:
-        other = copy.deepcopy(graph)
+    def with_a_lower_threshold(planned: plan_module.Plan, *args: Any, **kwargs: Any) -> onnx.ModelProto:
+        other = copy.deepcopy(planned.graph)
         other.nodes["layer1_0_lif1"].v_threshold = other.nodes["layer1_0_lif1"].v_threshold * 0.5
         return to_onnx(other, *args, **kwargs)
 
@@ -253,3 +256,29 @@ def test_what_the_interpreter_runs_is_a_bundle_that_every_command_takes(name: st
     body = json.loads((report / "report.json").read_text())
     assert body["accuracy"]["top1"] == 1
     assert export(["--diff", str(folder), str(folder / "model.onnx")]) == 0
+
+
+def test_an_export_plans_its_graph_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    make = plan_module.Plan.__init__
+
+    def counted(self: plan_module.Plan, *values: object) -> None:
+        made.append("a plan")
+        make(self, *values)  # type: ignore[arg-type]
+
+    write_nir(tmp_path / "net.nir", graphs.CASES["residual"].build())
+    source = open_source(ExportConfig(tmp_path / "net.nir", timesteps=2))
+    opened = read_nir(tmp_path / "net.nir")
+    monkeypatch.setattr(plan_module.Plan, "__init__", counted)
+    read_nir(tmp_path / "net.nir")
+    of_reading = len(made)
+    made.clear()
+    bundle_module._fill(_folder(tmp_path), source, ExportConfig(tmp_path / "net.nir", timesteps=2))
+    assert len(made) == of_reading + 1
+    assert plan_module.plan(planned := plan_module.plan(opened)) is planned
+
+
+def _folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "filled"
+    folder.mkdir()
+    return folder

@@ -42,7 +42,7 @@ from .gates.onnx_run import OnnxNetwork
 from .gates.parity import combined, exact_gate, float_gate
 from .graph.equality import differences
 from .graph.layers import layer_table
-from .graph.plan import plan
+from .graph.plan import Plan, plan
 from .lowering import to_onnx
 from .nir_file.reader import read_nir, read_nir_bytes
 from .nir_file.writer import write_nir
@@ -100,19 +100,19 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
     changed = differences(source.graph, graph)
     if changed:
         raise ParityError(f"{file.name} does not read back as it was written: {changed[0]}")
-    layers = layer_table(graph, metadata.dt)
-    models = _models(graph, source, config)
+    steps = plan(graph)
+    layers = layer_table(steps, metadata.dt)
+    models = _models(steps, source, config)
     for name, model in models.items():
         write_bytes(folder / name, model.SerializeToString(deterministic=True))
-    parity, warnings = _gates(folder, graph, layers, source, config)
+    parity, warnings = _gates(folder, steps, layers, source, config)
     if config.int8 or config.weights_int8:
         from .quantize import finding, write_int8
 
-        parity["int8"] = write_int8(folder, graph, source, config)
+        parity["int8"] = write_int8(folder, steps, source, config)
         warnings += [said for said in (finding(parity["int8"]),) if said]
     if config.format == "onnx":
         file.unlink()
-    steps = plan(graph)
     manifest = Manifest(
         dataset=source.about.get("dataset"),
         timesteps=metadata.timesteps,
@@ -135,7 +135,7 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
     return write_manifest(folder, manifest)
 
 
-def _models(graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[str, onnx.ModelProto]:
+def _models(graph: Plan, source: Source, config: ExportConfig) -> dict[str, onnx.ModelProto]:
     """The float32 models that were asked for, by file name."""
     timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch)
     return {
@@ -146,7 +146,7 @@ def _models(graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[s
 
 
 def _gates(
-    folder: Path, graph: nir.NIRGraph, layers: Sequence[Layer], source: Source, config: ExportConfig
+    folder: Path, graph: Plan, layers: Sequence[Layer], source: Source, config: ExportConfig
 ) -> tuple[dict[str, Any], list[str]]:
     """Runs both gates over the samples, writes the golden vectors; returns the figures by gate, and what to warn of."""
     timesteps, axis = source.metadata.timesteps, source.metadata.sample_axis
@@ -175,11 +175,11 @@ def _gates(
         best = farthest(part, reference, best, axis)
     if best is not None:
         write_golden(folder / GOLDEN, golden_of(*best))
-    warnings = [*timing_warnings(plan(graph), source.metadata.dt), *activity.warnings()]
+    warnings = [*timing_warnings(graph, source.metadata.dt), *activity.warnings()]
     return {gate: combined(each) for gate, each in figures.items()}, warnings
 
 
-def _candidates(folder: Path, graph: nir.NIRGraph, source: Source, config: ExportConfig) -> Iterator[tuple[str, Any]]:
+def _candidates(folder: Path, graph: Plan, source: Source, config: ExportConfig) -> Iterator[tuple[str, Any]]:
     """What must answer as the reference does, up to rounding: images in 0..1 → logits and spikes."""
     timesteps = source.metadata.timesteps
     if source.torch is not None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nir
 import numpy as np
 
 from idsnn_deploy.array_file import read_npz
@@ -25,6 +24,7 @@ from idsnn_deploy.progress import track
 from .config import ExportConfig
 from .gates.onnx_run import run, session
 from .gates.paired import Paired
+from .graph.plan import Plan
 from .lowering import calibrate, integer_weights, to_onnx
 from .source import Source
 
@@ -32,7 +32,7 @@ MOST_LOST = 0.005  # half a point of accuracy
 EVALUATED, BATCH = 2000, 100  # test images, and how many at a time
 
 
-def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: ExportConfig) -> dict[str, Any]:
+def write_int8(folder: Path, graph: Plan, source: Source, config: ExportConfig) -> dict[str, Any]:
     """Writes the 8-bit model and, with `--int8`, its probe into `folder`, unless the gate finds them `bad`.
 
     Returns:
@@ -67,9 +67,7 @@ def write_int8(folder: Path, graph: nir.NIRGraph, source: Source, config: Export
     return {**figures, "golden_classes": logits.argmax(1).tolist()}
 
 
-def _formats(
-    graph: nir.NIRGraph, source: Source, config: ExportConfig, options: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _formats(graph: Plan, source: Source, config: ExportConfig, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Which layers become 8-bit ones and how, and what the manifest says of that."""
     if not config.int8:
         return integer_weights(graph), {}

@@ -55,7 +55,7 @@ class _Real:
 
 
 def integer_network(
-    graph: nir.NIRGraph,
+    graph: nir.NIRGraph | Plan,
     timesteps: int,
     *,
     mean: Sequence[float] | None = None,
@@ -76,7 +76,8 @@ def integer_network(
         UnsupportedError: a node that has no form in whole numbers, by name; nothing is approximated silently.
         GraphError: a graph without a meaning.
     """
-    plan, dt = plan_of(graph), resolve_dt(graph, dt)
+    plan = plan_of(graph)
+    dt = resolve_dt(plan.graph, dt)
     table, scale = pixel_table(plan[plan.input].shape[0], mean, std, static)
     largest = _largest(plan, table)
     layers: list[Layer] = []

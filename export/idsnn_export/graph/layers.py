@@ -22,17 +22,18 @@ from .timing import gain, leak, resolve_dt
 RASTER = 64  # neurons a layer whose every spike the probe shows
 
 
-def layer_table(graph: nir.NIRGraph, dt: float | None = None) -> tuple[Layer, ...]:
+def layer_table(graph: nir.NIRGraph | Plan, dt: float | None = None) -> tuple[Layer, ...]:
     """The entries of all layers, in evaluation order.
 
     Args:
-        graph: one time step, as NIR means it.
+        graph: one time step, as NIR means it, or its plan.
         dt: the step in seconds; None: the graph's metadata, else 1e-4.
 
     Raises:
         GraphError: a graph without a meaning (see `plan`).
     """
-    plan, dt = plan_of(graph), resolve_dt(graph, dt)
+    plan = plan_of(graph)
+    dt = resolve_dt(plan.graph, dt)
     return tuple(ENTRIES[type(step.node)](plan, step, dt) for step in plan.steps if type(step.node) in ENTRIES)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
 import nir
@@ -65,29 +65,33 @@ class Plan:
         steps: what to do in one time step.
         input, output: the names of the two ports.
         neurons: the names of the nodes that spike, in order.
+        graph: what it is the plan of.
     """
 
     steps: tuple[Step, ...]
     input: str
     output: str
     neurons: tuple[str, ...]
+    graph: nir.NIRGraph = field(repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Step:
         """The step of that name."""
         return next(step for step in self.steps if step.name == name)
 
 
-def plan(graph: nir.NIRGraph) -> Plan:
-    """The plan of a graph.
+def plan(graph: nir.NIRGraph | Plan) -> Plan:
+    """The plan of a graph; a plan is its own, so that what was planned once is not planned again.
 
     Raises:
         GraphError: dangling or duplicate edges, not exactly one input and one output, nodes that are off the way from
             the one to the other, a cycle without a state, shapes that do not meet.
         UnsupportedError: a node type without a rule.
     """
+    if isinstance(graph, Plan):
+        return graph
     source, sink = _port(graph.nodes, nir.Input, "input"), _port(graph.nodes, nir.Output, "output")
     steps = _without_ports(_with_ports(*_flatten(graph), source, sink), (source, sink))
-    return Plan(steps, source, sink, tuple(step.name for step in steps if isinstance(step.node, SPIKING)))
+    return Plan(steps, source, sink, tuple(step.name for step in steps if isinstance(step.node, SPIKING)), graph)
 
 
 def fill_types(graph: nir.NIRGraph) -> None:

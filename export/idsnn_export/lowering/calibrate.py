@@ -35,7 +35,7 @@ FAR = 8.0
 
 
 def calibrate(
-    graph: nir.NIRGraph,
+    graph: nir.NIRGraph | Plan,
     timesteps: int,
     images: Array,
     *,
@@ -61,7 +61,8 @@ def calibrate(
         raise ValueError("no images to calibrate with")
     model = to_onnx(graph, timesteps, kind="currents", mean=mean, std=std, dt=dt, static=static)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    steps, dt = plan(graph), resolve_dt(graph, dt)
+    steps = plan(graph)
+    dt = resolve_dt(steps.graph, dt)
     names = [PREFIX + step.name for step in integer_layers(steps, share)]
     feed = session.get_inputs()[0].name
     seen: dict[str, list[Array]] = {name: [] for name in names}
@@ -73,7 +74,7 @@ def calibrate(
     return {name: best_range(values, firing_currents(steps, name, dt)) for name, values in layers.items()}
 
 
-def integer_weights(graph: nir.NIRGraph) -> dict[str, None]:
+def integer_weights(graph: nir.NIRGraph | Plan) -> dict[str, None]:
     """The same layers, with nothing but their weights as int8; also for `to_onnx(int8=...)`."""
     return dict.fromkeys(step.name for step in integer_layers(plan(graph)))
 

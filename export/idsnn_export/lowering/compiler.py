@@ -42,7 +42,7 @@ class _Job:
 
 
 def to_onnx(
-    graph: nir.NIRGraph,
+    graph: nir.NIRGraph | Plan,
     timesteps: int,
     *,
     mean: Sequence[float] | None = None,
@@ -58,7 +58,7 @@ def to_onnx(
     """An ONNX model of T steps of a NIR graph (IR 8, opset 17, one file, no custom operator).
 
     Args:
-        graph: one time step, as NIR means it.
+        graph: one time step, as NIR means it, or its plan.
         timesteps: T.
         mean, std: one value per channel; the model then takes images in 0..1 and begins with (image - mean) / std.
             None: no such node.
@@ -96,7 +96,7 @@ def to_onnx(
     check_unrolled(plan, 1 if kind == "step" else timesteps)
     job = _Job(
         plan=plan,
-        dt=resolve_dt(graph, dt),
+        dt=resolve_dt(plan.graph, dt),
         timesteps=timesteps,
         batch="N" if batch == "dynamic" else batch,
         mean=_per_channel("mean", mean, plan),
@@ -107,7 +107,7 @@ def to_onnx(
         raise ValueError("mean and std belong together")
     e = Emitter(job.dt, _reserved(plan), _formats(plan, int8 or {}))
     KINDS[kind](e, job)
-    known = read_metadata(graph)
+    known = read_metadata(plan.graph)
     labels = labels if labels is not None else known.labels if known else None
     return e.model("idsnn", {**_properties(job, kind, labels, bool(int8)), **dict(metadata or {})})
 

@@ -44,7 +44,7 @@ class Trace:
 
 
 def interpret(
-    graph: nir.NIRGraph,
+    graph: nir.NIRGraph | Plan,
     x: Array,
     timesteps: int,
     *,
@@ -54,7 +54,7 @@ def interpret(
     """Outputs (T, N, ...) and {node: spikes (T, N, ...)} of a graph, started from rest.
 
     Args:
-        graph: one time step, as NIR means it.
+        graph: one time step, as NIR means it, or its plan.
         x: (N, ...), the same at every step, or (T, N, ...).
         timesteps: T.
         dt: the step in seconds; None: the graph's metadata, else 1e-4.
@@ -75,7 +75,7 @@ def interpret(
 
 
 def trace(
-    graph: nir.NIRGraph,
+    graph: nir.NIRGraph | Plan,
     x: Array,
     timesteps: int,
     *,
@@ -87,9 +87,10 @@ def trace(
 
 
 def _run(
-    graph: nir.NIRGraph, x: Array, timesteps: int, dt: float | None, dtype: DTypeLike, keep_membranes: bool
+    graph: nir.NIRGraph | Plan, x: Array, timesteps: int, dt: float | None, dtype: DTypeLike, keep_membranes: bool
 ) -> Trace:
-    plan, dt = plan_of(graph), resolve_dt(graph, dt)
+    plan = plan_of(graph)
+    dt = resolve_dt(plan.graph, dt)
     check_run(plan, timesteps)
     frames = _frames(plan, np.asarray(x, dtype), timesteps)
     cells = {step.name: CELLS[type(step.node)](step.node, dt, np.dtype(dtype).type) for step in plan.steps}
