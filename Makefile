@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-.PHONY: install demo test check pytest mutants test-bare test-oldest browser format constraints clean
+.PHONY: install demo test check pytest mutants test-bare test-oldest browser kills format constraints clean
 
 install: $(STAMP)
 
@@ -49,6 +49,10 @@ test-oldest: install
 # Debian's headless Chromium, for the test that opens the HTML report.
 browser:
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+# Trainings and exports killed before every file operation, without space at every one, racing; needs strace (apt-get install strace).
+kills: install
+	$(BIN)/python benchmarks/kills.py
 
 format: install
 	$(BIN)/ruff format .

@@ -20,6 +20,7 @@ from idsnn.run_folder import begin, held
 from idsnn_deploy.errors import RunError
 
 SCRIPT = Path(__file__).with_name("kill_points.py")
+KILLS = Path(__file__).parents[1] / "benchmarks" / "kills.py"
 TINY = ["--width", "2", "--epochs", "1", "--teacher-depth", "18", "--limit-train", "32", "--limit-test", "10"]
 TINY += ["--batch-size", "32", "--timesteps", "1"]
 
@@ -60,6 +61,17 @@ def test_a_folder_is_the_old_run_or_the_new_one_wherever_a_kill_hits() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 15
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here; apt-get install strace")
+@pytest.mark.parametrize(
+    ("command", "points"), [("idsnn-export --force", 4), pytest.param("idsnn-train", 2, marks=pytest.mark.slow)]
+)
+def test_a_command_killed_or_without_space_at_some_of_its_operations_ends_whole(command: str, points: int) -> None:
+    """The short form of `make kills`, which tries every operation."""
+    arguments = [sys.executable, str(KILLS), "--points", str(points), command]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("flags", [[], ["--resume"]])
