@@ -354,6 +354,31 @@ def recurrent_order() -> nir.NIRGraph:
     return graph(nodes, edges, (4,), (4,))
 
 
+def soft_reset(membrane: nir.NIRNode, threshold: float, scale: float, *shape: int) -> dict[str, nir.NIRNode]:
+    """The nodes of neurons that reset by subtraction; the spikes are those of `lif`."""
+    return {"membrane": membrane, "lif": nir.Threshold(full(shape, threshold)), "reset": nir.Scale(full(shape, scale))}
+
+
+RESETS = [("membrane", "lif"), ("lif", "reset"), ("reset", "membrane")]
+
+
+@case()
+def reset_by_subtraction() -> nir.NIRGraph:
+    membrane = nir.LI(tau=full((3, 4, 4), 2 * DT), r=full((3, 4, 4), 2.0), v_leak=full((3, 4, 4), 0.125))
+    nodes = {"conv": conv((2, 4, 4), 3), **soft_reset(membrane, 0.5, -0.75, 3, 4, 4), "head": conv((3, 4, 4), 2)}
+    edges = [("input", "conv"), ("conv", "membrane"), *RESETS, ("lif", "head"), ("head", "output")]
+    return graph(nodes, edges, (2, 4, 4), (2, 4, 4))
+
+
+@case()
+def reset_by_subtraction_recurrent() -> nir.NIRGraph:
+    """Neurons without a leak that hear each other's spikes of the step before; they are themselves the output."""
+    nodes = {"fc": affine(4, 6), **soft_reset(nir.I(full((6,), 1 / DT)), 1.0, -1.0, 6)}
+    nodes["rec"] = nir.Linear(weights(6, 6, seed=2))
+    edges = [("input", "fc"), ("fc", "membrane"), *RESETS, ("lif", "rec"), ("rec", "membrane"), ("lif", "output")]
+    return graph(nodes, edges, (4,), (6,))
+
+
 @case(nir.NIRGraph)
 def nested() -> nir.NIRGraph:
     inner = chain((4,), (6,), affine(4, 6), lif(6))

@@ -39,6 +39,8 @@ REFUSED = {
     "flatten_middle": "output",
     "flatten_negative": "output",
     "nested_skip": "fc",
+    "reset_by_subtraction": "membrane (LI)",
+    "reset_by_subtraction_recurrent": "membrane (I)",
 }
 
 

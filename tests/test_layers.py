@@ -14,6 +14,7 @@ from idsnn_deploy.json_types import read, write
 from idsnn_deploy.layer_table import Layer, LayerTable
 from idsnn_export.graph.layers import ENTRIES, POOLS, layer_table
 from idsnn_export.graph.plan import plan
+from idsnn_export.graph.soft_reset import SoftReset
 from idsnn_export.reference.equations import CELLS
 from idsnn_export.reference.interpreter import interpret
 
@@ -187,7 +188,7 @@ def test_every_node_type_is_an_entry_or_looked_through() -> None:
     layers = {nir.Affine, nir.Linear, nir.Conv1d, nir.Conv2d, nir.Threshold, nir.IF, nir.LIF, nir.CubaLIF}
     pools = {nir.AvgPool2d, nir.SumPool2d}
     looked_through = {nir.Input, nir.Output, nir.Scale, nir.Flatten, nir.Delay, nir.I, nir.LI, nir.CubaLI}
-    assert (set(ENTRIES), set(POOLS)) == (layers, pools)
+    assert (set(ENTRIES), set(POOLS)) == ({*layers, SoftReset}, pools)
     assert set(CELLS) == layers | pools | looked_through
 
 

@@ -108,6 +108,7 @@ class Neurons:
     """A layer of spiking neurons: v[t] = beta v[t-1] (1 - s[t-1]) + I[t], s[t] = v[t] > theta.
 
     Attributes:
+        reset: `subtract`: v[t] = beta v[t-1] - rho s[t-1] + I[t], rho above 0 as the graph says; None: to zero.
         beta, theta: one number, or one a channel; None where they differ within a channel or are not finite.
         beta_range, theta_range: then the least and the largest finite one.
         raster: flat indices of the neurons whose every spike the probe shows.
@@ -118,6 +119,7 @@ class Neurons:
     sources: tuple[str, ...] = ()
     pools: WhereThere[tuple[Pool, ...]] = ()
     shape: Shape
+    reset: WhereThere[Literal["subtract"] | None] = None
     beta: WhereThere[Parameter] = None
     beta_range: WhereThere[Range] = None
     theta: WhereThere[Parameter] = None

@@ -17,6 +17,7 @@ from idsnn_deploy.layer_table import INPUT, Layer, Neurons, Parameter, Pool, Ran
 from .plan import Plan, Step
 from .plan import plan as plan_of
 from .shapes import conv_window, pool_window
+from .soft_reset import SoftReset, fused
 from .timing import gain, leak, resolve_dt
 
 RASTER = 64  # neurons a layer whose every spike the probe shows
@@ -32,7 +33,7 @@ def layer_table(graph: nir.NIRGraph | Plan, dt: float | None = None) -> tuple[La
     Raises:
         GraphError: a graph without a meaning (see `plan`).
     """
-    plan = plan_of(graph)
+    plan = fused(plan_of(graph))
     dt = resolve_dt(plan.graph, dt)
     return tuple(ENTRIES[type(step.node)](plan, step, dt) for step in plan.steps if type(step.node) in ENTRIES)
 
@@ -99,7 +100,8 @@ def _neurons(constants: Callable[[Any, float], tuple[Any, Any]]) -> Callable[[Pl
         (beta, beta_range), (theta, theta_range) = (_stated(each, step) for each in constants(step.node, dt))
         return Neurons(
             name=step.name,
-            kind=type(step.node).__name__.lower(),
+            kind=_kind(step.node),
+            reset="subtract" if isinstance(step.node, SoftReset) else None,
             sources=sources,
             pools=pools,
             shape=step.shape,
@@ -111,6 +113,13 @@ def _neurons(constants: Callable[[Any, float], tuple[Any, Any]]) -> Callable[[Pl
         )
 
     return entry
+
+
+def _kind(node: nir.NIRNode) -> str:
+    """Reset by subtraction is said apart, so such a neuron is a `lif` or an `if` like the others."""
+    if isinstance(node, SoftReset):
+        return "if" if isinstance(node.membrane, nir.I) else "lif"
+    return type(node).__name__.lower()
 
 
 def _leaky(tau: Any, r: Any, v_threshold: Any, dt: float) -> tuple[Any, Any]:
@@ -125,11 +134,17 @@ def _without_leak(node: nir.IF, dt: float) -> tuple[Any, Any]:
         return 1.0, node.v_threshold / gain(node.r, dt)
 
 
+def _soft(node: SoftReset, dt: float) -> tuple[Any, Any]:
+    k, g, _ = node.constants(dt)
+    return k, node.threshold / g
+
+
 ENTRIES: dict[type[nir.NIRNode], Callable[[Plan, Step, float], Layer]] = {
     **dict.fromkeys(KINDS, _synapses),
     nir.Threshold: _neurons(lambda node, dt: (0.0, node.threshold)),
     nir.IF: _neurons(_without_leak),
     nir.LIF: _neurons(lambda node, dt: _leaky(node.tau, node.r, node.v_threshold, dt)),
+    SoftReset: _neurons(_soft),
     nir.CubaLIF: _neurons(lambda node, dt: _leaky(node.tau_mem, node.r, node.v_threshold, dt)),
 }
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from .plan import SPIKING, Plan
 from .shapes import pool_window
+from .soft_reset import SoftReset
 
 Peak = int | None  # None: not whole numbers
 
@@ -40,7 +41,9 @@ def peaks(plan: Plan) -> dict[str, Peak]:
         node, given = steps[name].node, None
         if type(node) in KEPT:
             given = _total(gives[source] for source in sources[name])
-        gives[name] = 1 if isinstance(node, SPIKING) else None if given is None else KEPT[type(node)](node, given)
+        gives[name] = (
+            1 if isinstance(node, (*SPIKING, SoftReset)) else None if given is None else KEPT[type(node)](node, given)
+        )
     return {name: _total(gives[source] for source in given) for name, given in sources.items()}
 
 

@@ -6,6 +6,7 @@ import nir
 import numpy as np
 
 from ..graph.shapes import conv_window
+from ..graph.soft_reset import SoftReset
 from .predicates import (
     AFFINE,
     NEURONS,
@@ -27,6 +28,14 @@ SPINNAKER = "py-spinnaker2, s2_nir.py"
 RETRAIN = "train with one value per layer"
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        ("speck", "xylo", "loihi", "spinnaker2"),
+        "reset by subtraction, which NIR says as LI (or I), Threshold and Scale, is not imported",
+        "train with reset to zero",
+        "read",
+        f"{SINABS}; {ROCKPOOL}; {LAVA}; {SPINNAKER}",
+        nodes(SoftReset),
+    ),
     # ---- Speck
     Rule(
         ("speck",),

@@ -12,6 +12,7 @@ import nir
 from idsnn_deploy.errors import UsageError
 
 from ..graph.plan import plan as plan_of
+from ..graph.soft_reset import fused
 from ..graph.timing import resolve_dt
 from . import chips, simulators
 from .rule import Facts, Finding, Rule
@@ -38,7 +39,7 @@ def lint(graph: nir.NIRGraph, target: str, *, dt: float | None = None) -> list[F
     """
     if target not in TARGETS:
         raise UsageError(f"--lint {target}: known are {', '.join(TARGETS)}")
-    facts = Facts(graph, plan_of(graph), resolve_dt(graph, dt))
+    facts = Facts(graph, fused(plan_of(graph)), resolve_dt(graph, dt))
     order = {step.name: i for i, step in enumerate(facts.plan.steps)}
     findings = []
     for rule in RULES:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..graph.plan import SPIKING, Step
 from ..graph.shapes import conv_window, pool_window
+from ..graph.soft_reset import SoftReset
 from ..graph.timing import leak
 from .rule import Facts, Find
 
@@ -25,8 +26,8 @@ def nodes(*kinds: type[nir.NIRNode], that: Callable[[Step, Facts], bool] = lambd
 
 
 def other_types(*known: type[nir.NIRNode]) -> Find:
-    """The nodes of types that are not listed; ports are always known."""
-    return nodes(that=lambda step, facts: not isinstance(step.node, (nir.Input, nir.Output, *known)))
+    """The nodes of types that are not listed; ports are always known, and reset by subtraction has rules of its own."""
+    return nodes(that=lambda step, facts: not isinstance(step.node, (nir.Input, nir.Output, SoftReset, *known)))
 
 
 def nested_graphs(facts: Facts) -> Iterator[str]:
@@ -81,7 +82,7 @@ def biased(step: Step, facts: Facts) -> bool:
 
 def negative_into(step: Step, facts: Facts) -> bool:
     """Whether something other than spikes comes in, whose sign matters."""
-    return any(not isinstance(facts.plan[source.name].node, SPIKING) for source in step.sources)
+    return any(not isinstance(facts.plan[source.name].node, (*SPIKING, SoftReset)) for source in step.sources)
 
 
 def r_neither(step: Step, facts: Facts) -> bool:

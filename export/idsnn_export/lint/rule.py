@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What rules look at: the graph, its plan and the step in seconds."""
+    """What rules look at: the graph, its plan with resets by subtraction fused, and the step in seconds."""
 
     graph: nir.NIRGraph
     plan: Plan

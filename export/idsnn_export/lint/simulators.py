@@ -5,6 +5,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from ..graph.soft_reset import SoftReset
 from ..graph.timing import gain, leak
 from .predicates import (
     AFFINE,
@@ -35,6 +36,8 @@ SNNTORCH, JELLY, NORSE = (
     "norse 1.1.0, import_nir.py",
 )
 RETRAIN = "train with one value per layer"
+SOFT_RESET = "reset by subtraction, which NIR says as LI (or I), Threshold and Scale, has no counterpart"
+TO_ZERO = "train with reset to zero"
 
 RULES: tuple[Rule, ...] = (
     # ---- nir.read, which all simulators use
@@ -54,6 +57,8 @@ RULES: tuple[Rule, ...] = (
         "nir 1.0.8",
         nodes(nir.Conv2d, that=uneven),
     ),
+    Rule(("snntorch", "spikingjelly"), SOFT_RESET, TO_ZERO, "ran", f"{SNNTORCH}; {JELLY}", nodes(SoftReset)),
+    Rule(("norse",), SOFT_RESET, TO_ZERO, "read", NORSE, nodes(SoftReset)),
     # ---- snnTorch
     Rule(
         ("snntorch",),

@@ -17,6 +17,7 @@ from ..graph.layers import is_synaptic
 from ..graph.metadata import FORMAT_VERSION, read_metadata
 from ..graph.plan import Plan
 from ..graph.plan import plan as plan_of
+from ..graph.soft_reset import fused
 from ..graph.timing import resolve_dt
 from .emitter import Dim, Emitter, Value
 from .int8 import Range, whole_inputs
@@ -92,7 +93,7 @@ def to_onnx(
         raise ValueError(f"kind = {kind!r}: one of {', '.join(KINDS)}")
     if batch != "dynamic" and (not isinstance(batch, int) or batch < 1):
         raise ValueError(f"batch = {batch!r}: 'dynamic' or a whole number above 0")
-    plan = plan_of(graph)
+    plan = fused(plan_of(graph))
     check_unrolled(plan, 1 if kind == "step" else timesteps)
     job = _Job(
         plan=plan,

@@ -8,6 +8,10 @@ With a = dt/tau (`timing.leak`) forward Euler is an affine recurrence of the mem
 Only spikes leave a spiking neuron, so its membrane may be rescaled: stored is v/g, compared with theta/g, which saves
 the Mul of g x at every step. Our own layers (v_leak = v_reset = 0) are left with four elementwise nodes per step: Mul,
 Add, Greater and Where. At the first step m = 0, and Mul and Add go too. `state.NAME` is m/g.
+
+Reset by subtraction (`soft_reset`) keeps what the next step begins with,
+
+    v = m + g x + c,    s = v > theta,    m = k v + g scale where s, else k v        one node more: Add
 """
 
 from __future__ import annotations
@@ -69,6 +73,16 @@ def leaky_integrate_and_fire(e: Emitter, step: Step, x: Value, state: StateTenso
     """v = (1 - a) m + a r x + a v_leak, then fires."""
     node, a = step.node, leak(step.node.tau, e.dt)
     return _integrated_and_fired(e, step, x, state, a * node.r, 1 - a, a * node.v_leak)
+
+
+def soft_reset(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
+    """v = m + g x + c, s = v > theta, m = k v + g scale s, in units of g."""
+    k, g, c = step.node.constants(e.dt)
+    v = _recurrence(e, step, e.float(x), state, 1.0, c / g)
+    s = _greater(e, step, v, step.node.threshold / g)
+    kept = _scaled(e, step, v, "decay", k)
+    less = e.op("Add", [kept, _constant(e, step, "reset", step.node.scale)], f"{step.name}.less")
+    return s, (e.op("Where", [s.name, less, kept], f"{step.name}.m"),)
 
 
 def current_based_integrator(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import nir
 
 from ..graph.plan import Step
+from ..graph.soft_reset import SoftReset
 from . import memoryless, neurons
 from .emitter import Emitter, Value
 from .memoryless import without_state
@@ -42,6 +43,7 @@ LOWERINGS: dict[type[nir.NIRNode], Lowering] = {
     nir.IF: Lowering(neurons.integrate_and_fire, neurons.membrane),
     nir.LI: Lowering(neurons.leaky_integrator, neurons.membrane),
     nir.LIF: Lowering(neurons.leaky_integrate_and_fire, neurons.membrane),
+    SoftReset: Lowering(neurons.soft_reset, neurons.membrane),
     nir.CubaLI: Lowering(neurons.current_based_integrator, neurons.current_and_membrane),
     nir.CubaLIF: Lowering(neurons.current_based_lif, neurons.current_and_membrane),
     nir.Delay: Lowering(neurons.delay, neurons.past_inputs),
