@@ -65,6 +65,7 @@ def test_accumulates_equal_those_counted_one_by_one_on_200_random_convolutions(b
         layer, weights, spikes = random_layer(seed)
         maps = spikes.sum(axis=1) if layer.zero_weights else spikes.sum(axis=(1, 2))
         assert (operations(maps, fan_out(layer)) == brute_force(layer, weights, spikes)).all(), f"seed {seed}"
+        assert fan_out(layer).dtype == np.int64
         ones = np.ones((1, 1, *layer.in_shape), dtype=np.int64)
         assert dense(layer) == brute_force(layer, np.ones_like(weights), ones)[0], f"seed {seed}"
 
@@ -119,7 +120,7 @@ def test_maps_of_another_shape_are_refused() -> None:
         operations(np.zeros((2, 7, 8), np.int64), fan_out(synapses()))
 
 
-@pytest.mark.parametrize("change", [{"stride": [1]}, {"padding": []}, {"dilation": [1, 1, 1]}])
+@pytest.mark.parametrize("change", [{"stride": [1]}, {"padding": []}, {"dilation": [1, 1, 1]}, {"in_shape": [5, 8]}])
 def test_a_window_without_every_axis_is_named(change: dict[str, object]) -> None:
     with pytest.raises(BundleError, match=r"layer 'a'.*2 entries"):
         fan_out(synapses(**change))

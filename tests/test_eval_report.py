@@ -194,6 +194,15 @@ def test_a_still_picture_of_zeros_and_ones_is_events_and_seen_once(tmp_path: Pat
     assert layer(found, "lif1")["split"]["pool_adds"] == 2 * 4 * 3 * N  # what a still layer gives is pooled once
 
 
+def test_scaled_spikes_are_multiplied_at_every_step(tmp_path: Path) -> None:
+    tables = NET.tables | {"sum.conv": 0.37 * NET.spikes1.sum(axis=(1, 2)), "nnz.conv": NET.spikes1.sum(axis=(1, 2))}
+    found = evaluate(tape_bundle(tmp_path / "scaled", NET.layers, tables), tape_images(N), NET.labels)
+    conv = layer(found, "conv")["split"]
+    assert conv["stem_macs"] == conv["stem_macs_each_step"] == conv["dense"] == 150 * T * N
+    assert conv["effective_macs"] == conv["effective_macs_each_step"] == fan(NET.spikes1, 3, 2).sum()
+    assert conv["conv_acs"] == conv["effective_acs"] == conv["events"] == conv["rate_acs"] == 0
+
+
 def test_the_ann_twin_runs_every_layer_once(report: Report) -> None:
     macs = 2 * 10**2 + 2 * 3 * 5 * 5 + 3 * 3 * 4 * 4 + 3 * K  # 4x4: 10 touches an axis, 5 with stride 2; 2x2: 4
     assert report.totals["ann_macs"] == macs == report.baselines["ann"]["macs"]

@@ -172,12 +172,14 @@ def test_a_lif_in_our_conventions_fires_as_snntorch_does(beta: float, delayed: b
     assert 0.05 < spikes["n0"].mean() < 0.95
 
 
-def test_a_delay_gives_what_came_so_many_steps_ago() -> None:
+@pytest.mark.parametrize("steps", [STEPS, 10])  # the longest delay is 7
+def test_a_delay_gives_what_came_so_many_steps_ago(steps: int) -> None:
     graph = CASES["delay_alone"].build()
-    x = inputs(graph)
-    outputs, _ = interpret(graph, x, STEPS)
-    for k, steps in enumerate([0, 1, 2, 7]):
-        expected = np.concatenate([np.zeros_like(x[:steps, :, k]), x[:, :, k]])[:STEPS]
+    x = inputs(graph, steps)
+    outputs, _ = interpret(graph, x, steps)
+    for k, delay in enumerate((0, 1, 2, 7)):
+        expected = np.zeros_like(x[:, :, k])
+        expected[delay:] = x[: max(steps - delay, 0), :, k]
         np.testing.assert_array_equal(outputs[:, :, k], expected)
 
 
