@@ -71,6 +71,10 @@ class Mutant:
         """How it is named in the list."""
         return self.was, self.becomes
 
+    def brings(self, pattern: str) -> bool:
+        """Whether the pattern is in the changed lines and was not there before."""
+        return bool(re.search(pattern, self.becomes) and not re.search(pattern, self.was))
+
 
 def mutants(source: str) -> list[Mutant]:
     """Every different mutant that compiles and that more than annotations tell apart."""
@@ -183,7 +187,7 @@ def examine(module: dict[str, Any], equivalent: Sequence[str]) -> bool:
     for each in made:
         if passes(path, each.source, tests, limit):
             alive.append(each.change)
-            if each.change not in listed and not any(re.search(pattern, each.becomes) for pattern in equivalent):
+            if each.change not in listed and not any(each.brings(pattern) for pattern in equivalent):
                 left += 1
                 print(f"  lives:  {each.was}\n     as:  {each.becomes}", flush=True)
     for was, becomes in sorted(listed - set(alive)):

@@ -175,6 +175,11 @@ def test_every_count_of_a_layer_by_hand(report: Report, name: str) -> None:
     assert counted == pytest.approx({key: value * N for key, value in BY_HAND[name].items()})
 
 
+def test_counts_are_integers_but_for_the_estimate_from_rates(report: Report) -> None:
+    kinds = {(key, type(value)) for entry in report.layers for key, value in entry["split"].items()}
+    assert {key for key, kind in kinds if kind is not int} == {"rate_acs"}
+
+
 def test_what_there_is_nothing_to_divide_by_is_none(report: Report) -> None:
     assert [layer(report, "stem")[key] for key in RATIOS] == [None] * len(RATIOS)
     assert layer(report, "lif2")["sparsity"] == pytest.approx(1 - NET.spikes2.mean())
