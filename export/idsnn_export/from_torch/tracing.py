@@ -18,6 +18,7 @@ from torch import fx, nn
 
 from idsnn_deploy.errors import UnsupportedError
 
+from .hooks import refuse_hooks
 from .network import INPUT, OUTPUT, Layer, Network
 
 Sources = tuple[str, ...]
@@ -41,8 +42,10 @@ def trace_step(model: nn.Module) -> Network:
 
     Raises:
         UnsupportedError: control flow that depends on data, a function that is not a layer, a spiking layer that is
-            called twice or given its state by anything but the caller; named by its dotted path.
+            called twice or given its state by anything but the caller, a hook or parametrization; named by its dotted
+            path.
     """
+    refuse_hooks(model)
     function = "forward_step" if hasattr(model, "forward_step") else "forward"
     try:
         graph = _Tracer(function).trace(model)
