@@ -68,6 +68,7 @@ def assemble(
         baselines=baselines,
         energy=estimate(totals, baselines, steps, platforms),
         early_exit=early_exit(scores),
+        warnings=manifest.warnings,
         examples=examples,
     )
 

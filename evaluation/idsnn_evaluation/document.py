@@ -212,7 +212,14 @@ class ExitPart(ExitPoint):
     full_accuracy: Fraction
 
 
-class EarlyExit(TypedDict):
+class _Care(TypedDict, total=False):
+    """Keys that earlier versions did not write."""
+
+    noise: float
+    enough: bool
+
+
+class EarlyExit(_Care):
     """The margin, how it was chosen and what it gives."""
 
     margin: Fraction
@@ -251,7 +258,13 @@ class Measured(TypedDict):
     machine: Machine
 
 
-class Document(TypedDict):
+class _Warned(TypedDict, total=False):
+    """Keys that earlier versions did not write."""
+
+    warnings: list[str]
+
+
+class Document(_Warned):
     """report.json."""
 
     format_version: Literal[1]

@@ -52,6 +52,7 @@ class Report:
     energy: Energy
     early_exit: EarlyExit | None
     measured: Measured | None = None
+    warnings: tuple[str, ...] = ()
     examples: tuple[Example, ...] = field(default=(), repr=False)  # for the HTML page; not in report.json
 
     def to_dict(self) -> Document:
@@ -68,4 +69,5 @@ class Report:
             "energy": self.energy,
             "early_exit": self.early_exit,
             "measured": self.measured,
+            "warnings": list(self.warnings),
         }

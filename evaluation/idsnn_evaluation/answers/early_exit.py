@@ -1,13 +1,18 @@
 """How early a network may stop: a margin chosen on one part of the split, judged on the rest.
 
     stop at the first t with p1[t] - p2[t] >= margin (idsnn_deploy.anytime), at T in any case
-    margin* = the smallest whose accuracy on the validation part is within `TOLERANCE` of running all T steps
+    b, c      images that only all T steps, and that only the early answer, gets right, of n
+    lost      (b - c) / n,  known to within noise = sqrt(max(b + c, 1)) / n, its standard error
+    margin*   the smallest from which on lost <= `TOLERANCE` + noise, on the validation part
 
 The validation part is every other sample of each class, so both parts hold every class; it chooses, the rest is
-reported.
+judged. Without the noise one image of 178 that changed would weigh more than the tolerance, and nothing would stop
+early. Where a single image weighs more than that, the set is too small to choose on, and `enough` says so.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -23,8 +28,7 @@ MARGINS = tuple(hundredth / 100 for hundredth in range(101))
 
 def at_margin(scores: Scores, margin: float) -> ExitPoint:
     """Accuracy and average steps when samples stop at `margin`."""
-    steps = exit_steps(scores.margins, margin)
-    right = scores.correct[steps - 1, np.arange(len(scores))]
+    right, steps = _answers(scores, margin)
     return {"margin": margin, "accuracy": float(right.mean()), "average_steps": float(steps.mean())}
 
 
@@ -37,17 +41,41 @@ def early_exit(scores: Scores) -> EarlyExit | None:
     if validation.all() or not validation.any():
         return None
     chosen_on, judged_on = scores.subset(np.flatnonzero(validation)), scores.subset(np.flatnonzero(~validation))
-    goal = float(chosen_on.correct[-1].mean()) - TOLERANCE
-    # The margin 1 is the last resort: it stops early only where the probabilities have rounded to 1 and 0.
-    margin = next((m for m in MARGINS if at_margin(chosen_on, m)["accuracy"] >= goal), 1.0)
+    margin = chosen_margin(chosen_on)
     curve = [at_margin(judged_on, m) for m in MARGINS]
     return {
         "margin": margin,
         "tolerance": TOLERANCE,
+        "noise": _lost(chosen_on, margin)[1],
+        "enough": len(chosen_on) * TOLERANCE >= 1,
         "validation": _part(chosen_on, margin),
         "rest": _part(judged_on, margin),
         "curve": [point for i, point in enumerate(curve) if i == 0 or _moved(point, curve[i - 1])],
     }
+
+
+def chosen_margin(scores: Scores) -> float:
+    """The smallest margin from which on no more is lost than the tolerance and the noise; 1 where none is."""
+    chosen = 1.0  # stops early only where the probabilities have rounded to 1 and 0
+    for margin in reversed(MARGINS):
+        lost, noise = _lost(scores, margin)
+        if lost > TOLERANCE + noise + 1e-12:
+            break
+        chosen = margin
+    return chosen
+
+
+def _lost(scores: Scores, margin: float) -> tuple[float, float]:
+    """The accuracy that stopping at a margin loses against all steps, and its standard error."""
+    early, full = _answers(scores, margin)[0], scores.correct[-1]
+    b, c = int((full & ~early).sum()), int((early & ~full).sum())
+    return (b - c) / len(scores), math.sqrt(max(b + c, 1)) / len(scores)
+
+
+def _answers(scores: Scores, margin: float) -> tuple[Array, Array]:
+    """Whether each sample is right where it stops, and when that is."""
+    steps = exit_steps(scores.margins, margin)
+    return scores.correct[steps - 1, np.arange(len(scores))], steps
 
 
 def validation_part(labels: Array) -> Array:

@@ -8,10 +8,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from idsnn_deploy.printable import printable
+
 from ..counts import Totals
 from ..document import ComparisonRow, Document
 from ..quantities import count, energy, fixed, joules, percent, times
-from .words import estimator, flow, subject, summary
+from .words import estimator, flow, subject, summary, too_few
 
 
 def terminal(stderr: bool = False) -> Console:
@@ -22,6 +24,8 @@ def terminal(stderr: bool = False) -> Console:
 def show(report: Document, console: Console, early_exit: bool = False) -> None:
     """Prints the report: summary, layers, energy, and the early-exit curve where asked for."""
     console.print(f"\n{summary(report)}\n")
+    for warning in report.get("warnings", ()):
+        console.print(f"warning: {printable(warning)}", markup=False)
     console.print(_layers(report))
     console.print(_energy(report))
     console.print(f"\n{report['energy']['bit_matched']['verdict']}")
@@ -134,6 +138,8 @@ def _early_exit(report: Document, console: Console) -> None:
         {report["provenance"]["timesteps"]}.
     """)
     console.print(f"\n{text}")
+    if not found.get("enough", True):
+        console.print(f"warning: {too_few(found)}")
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("margin", "average steps", "accuracy"):
         table.add_column(name, justify="right")

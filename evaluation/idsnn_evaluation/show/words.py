@@ -6,7 +6,7 @@ import re
 
 from idsnn_deploy.manifest import Precision
 
-from ..document import ArithmeticRow, Document, MemoryRow, Network, NeuronLayer, SynapticLayer
+from ..document import ArithmeticRow, Document, EarlyExit, MemoryRow, Network, NeuronLayer, SynapticLayer
 from ..quantities import count, joules, percent, times
 
 
@@ -23,6 +23,15 @@ def subject(report: Document) -> str:
         f"{about['dataset'] or 'unnamed data'}, {about['split']} split, {about['samples']:,} samples, "
         f"T = {about['timesteps']}, {encoding}, {about['variant']}"
     )
+
+
+def too_few(early: EarlyExit) -> str:
+    """Why a margin that few samples chose is not to be relied on."""
+    samples = early["validation"]["samples"]
+    return flow(f"""
+        {samples:,} samples are too few to choose a margin on: each weighs {percent(1 / samples)} of their accuracy,
+        more than the {percent(early["tolerance"])} that may be lost.
+    """)
 
 
 def estimator(report: Document) -> str:

@@ -82,6 +82,7 @@ def _head(body: Document) -> str:
         f'<div class="tiles">{"".join(cards)}</div>'
         f'<p class="lead">{_prose(summary(body) + beside)}</p>'
         f"<p>{_prose(body['energy']['bit_matched']['verdict'])}</p>"
+        + "".join(f"<p>Warning: {_prose(printable(warning))}</p>" for warning in body.get("warnings", ()))
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...document import Document, EarlyExit
 from ...quantities import percent
-from ..words import flow
+from ..words import flow, too_few
 from . import charts
 from .charts import Line
 
@@ -42,6 +42,6 @@ def _stopping(early: EarlyExit) -> str:
         Stop as soon as the probabilities of the two likeliest classes are {early["margin"]:.2f} apart. This margin was
         chosen on {early["validation"]["samples"]:,} samples; the curve is the other {rest["samples"]:,}, which take
         {rest["average_steps"]:.2f} steps on average at {percent(rest["accuracy"])}, against
-        {percent(rest["full_accuracy"])} with all steps.
+        {percent(rest["full_accuracy"])} with all steps. {"" if early.get("enough", True) else too_few(early)}
     """)
     return f'<div class="card"><h3>Stopping early</h3>{chart}<p class=note>{note}</p></div>'
