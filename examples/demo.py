@@ -49,7 +49,7 @@ def main() -> None:
         "teacher (ResNet-34), test accuracy": f"{trained['teacher_accuracy']:.2%}",
         "student (Spiking ResNet-18), test accuracy": f"{trained['student_accuracy']:.2%}",
         "the ONNX model without torch, test accuracy": f"{report['accuracy']['top1']:.2%}",
-        "firing rate, spikes a neuron and step": f"{report['totals']['firing_rate']:.1%}",
+        "firing rate, spikes per neuron and step": f"{report['totals']['firing_rate']:.1%}",
         "accumulates an image (effective ACs)": f"{report['totals']['effective_acs']:,.0f}",
         "time": f"{time.monotonic() - start:.0f} s",
     }

@@ -21,13 +21,17 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
 
 from idsnn_deploy.json_types import SPARSE, Rule, keys_of
+from idsnn_deploy.manifest import OPTIONAL, Manifest
 from idsnn_evaluation.document import Comparison, Document
 
 DOCS = Path(__file__).parents[1] / "docs"
 # file → what it describes, and its type
 SCHEMAS: dict[str, tuple[str, Any]] = {
     "report.schema.json": ("report.json, of one bundle or of --compare", Document | Comparison),
+    "manifest.schema.json": ("manifest.json, of a bundle of format version 1", Manifest),
 }
+# Keys that have a default in Python and that a reader does without; where a type is not named, those with a default.
+ABSENT = {"Manifest": OPTIONAL}
 _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
 
 
@@ -96,9 +100,14 @@ def _reference(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
             "type": "object",
             "description": " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split()),
             "properties": {key: _schema(hint, found) for key, (hint, _) in keys.items()},
-            "required": [key for key, (_, must) in keys.items() if must],
+            "required": [key for key, (_, must) in keys.items() if _required(kind, key, must)],
         }
     return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+def _required(kind: Any, key: str, without_default: bool) -> bool:
+    absent = ABSENT.get(kind.__name__)
+    return without_default if absent is None else key not in absent
 
 
 if __name__ == "__main__":

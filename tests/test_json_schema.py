@@ -215,3 +215,29 @@ def test_an_energy_is_least_and_most(body: Any) -> None:
     changed = copy.deepcopy(body)
     changed["energy"]["arithmetic"][0]["pj"] = [1.0]
     assert not validator().is_valid(changed)
+
+
+BUNDLES = [
+    ROOT / "examples" / "digits" / "bundle",
+    ROOT / "tests" / "data" / "tiny",
+    ROOT / "tests" / "data" / "tiny_frames",
+]
+
+
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: folder.name)
+def test_a_manifest_is_valid_and_without_a_key_that_readers_need_it_is_not(folder: Path) -> None:
+    check = Draft202012Validator(json.loads((ROOT / "docs" / "manifest.schema.json").read_text()))
+    body = json.loads((folder / "manifest.json").read_text())
+    check.validate(body)
+    for key in body.keys() - {"encoding", "teacher", "events", "division", "warnings"}:
+        assert not check.is_valid({name: value for name, value in body.items() if name != key}), key
+    layers = [
+        {"kind": 7}, {"weight_shape": [0, 1]}, {"groups": 0}, {"shape": ["a"]}, {"name": ""},
+    ]  # fmt: skip
+    for change in layers:
+        key = next(iter(change))
+        broken = [{**layer, **change} if key in layer else layer for layer in body["layers"]]
+        if any(key in layer for layer in body["layers"]):
+            assert not check.is_valid({**body, "layers": broken}), change
+    for change in ({"timesteps": 0}, {"dt": -1}, {"encoding": "video"}, {"test_accuracy": 2}, {"labels": []}):
+        assert not check.is_valid({**body, **change}), change

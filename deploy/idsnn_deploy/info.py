@@ -39,7 +39,7 @@ def describe(manifest: Manifest) -> dict[str, str]:
     }
 
 
-_ENCODINGS = {"static": "the same image at every step", "frames": "a frame a step"}
+_ENCODINGS = {"static": "the same image at every step", "frames": "one frame per step"}
 
 
 def _binned(events: Binning) -> str:

@@ -67,7 +67,7 @@ def _is_nested(values: list[Any]) -> bool:
 
 ABOVE_0 = Rule(lambda value: value > 0, "above 0", {"exclusiveMinimum": 0})
 IN_0_1 = Rule(lambda value: 0 <= value <= 1, "in 0..1", {"minimum": 0, "maximum": 1})
-NOT_EMPTY = Rule(lambda value: len(value) > 0, "that is not empty", {})
+NOT_EMPTY = Rule(lambda value: len(value) > 0, "that is not empty", {"minLength": 1, "minItems": 1})
 NESTED = Rule(_is_nested, "of integers, or of lists of them", {})
 SPARSE = "where there"
 

@@ -1,9 +1,9 @@
-"""`idsnn-deploy run`: images to classes."""
+"""`idsnn-deploy run`: images, recordings or arrays to classes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from .anytime import softmax
 from .arrays import Array
 from .errors import EXIT_OK, UsageError
 from .progress import track
+from .sample_file import is_sample_file, read_samples
 from .session import Session
 from .text_table import format_table
 
@@ -41,9 +42,9 @@ class Answer:
         return [(int(i), float(p[i])) for i in np.argsort(-p, kind="stable")[:count]]
 
 
-def answer(session: Session, image: str, steps: bool = False, margin: float | None = None) -> Answer:
-    """Classifies one image file; with a `margin`, by anytime inference."""
-    pixels = session.prepare(image)
+def answer(session: Session, image: str, steps: bool = False, margin: float | None = None, given: Any = None) -> Answer:
+    """Classifies one image file, or what is `given` under its name; with a `margin`, by anytime inference."""
+    pixels = session.prepare(image if given is None else given)
     start = time.perf_counter()
     if margin is not None:
         decision = session.run_until(pixels, margin)
@@ -51,6 +52,22 @@ def answer(session: Session, image: str, steps: bool = False, margin: float | No
     each = session.step_logits(pixels)[:, 0] if steps else None
     logits = session(pixels)[0] if each is None else each.mean(axis=0)
     return Answer(image, logits, session.timesteps, time.perf_counter() - start, each)
+
+
+def samples(session: Session, file: str) -> Iterator[tuple[str, Any]]:
+    """The samples of a file with their names: `FILE`, or `FILE[i]` where an array holds several; None: read the file.
+
+    Raises:
+        DataError: an array that is broken or of another shape.
+    """
+    manifest = session.manifest
+    if manifest.events is not None or not is_sample_file(file):
+        yield file, None
+        return
+    held = read_samples(file, manifest)
+    count = held.shape[manifest.sample_axis]
+    for i in range(count):
+        yield file if count == 1 else f"{file}[{i}]", np.take(held, [i], manifest.sample_axis)
 
 
 def run(
@@ -63,9 +80,16 @@ def run(
     say: Callable[[Any], None],
 ) -> int:
     """Runs the command: every image is classified before anything is printed."""
-    if session.manifest.sample_axis and session.manifest.events is None:
-        raise UsageError(f"{session.bundle.folder}: its input varies in time, image files do not; use Session.step")
-    answers = [answer(session, image, steps, margin) for image in track(images, "classifying")]
+    in_time = session.manifest.sample_axis and session.manifest.events is None
+    if in_time and not all(map(is_sample_file, images)):
+        raise UsageError(
+            f"{session.bundle.folder}: its input varies in time, image files do not; give .npy or .npz files of frames"
+        )
+    answers = [
+        answer(session, name, steps, margin, given)
+        for image in track(images, "classifying")
+        for name, given in samples(session, image)
+    ]
     if as_json:
         say(
             {"bundle": str(session.bundle.folder), "variant": session.variant, "margin": margin}

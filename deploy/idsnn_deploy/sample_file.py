@@ -1,0 +1,69 @@
+"""Inputs of a network as numpy files, one or several samples each: what no image can say.
+
+| file | shape |
+|---|---|
+| `.npy`, or the one array of an `.npz` (of several the one named `input`) | one sample: `(*input_shape)` |
+| the same, where the input varies in time | `(T, *input_shape)` |
+| several samples | `(N, *input_shape)`, `(T, N, *input_shape)` |
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from .array_file import read_npy, read_npz
+from .arrays import Array
+from .errors import DataError
+from .files import read_bytes
+from .manifest import Manifest
+
+SUFFIXES = (".npy", ".npz")
+MAX_BYTES = 2**30
+_BROKEN = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+
+
+def is_sample_file(path: str) -> bool:
+    """Whether a file is read here, by its name."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_samples(path: str, manifest: Manifest) -> Array:
+    """The samples of a file: float32 `(N, *input_shape)`, or `(T, N, *input_shape)` where the input varies in time.
+
+    Raises:
+        DataError: no such file, no numbers in it, several arrays and none named `input`, or another shape; the line
+            begins with the file's name and says which shapes are taken.
+    """
+    data = read_bytes(path, MAX_BYTES, error=DataError)
+    try:
+        values = read_npy(data, MAX_BYTES) if path.lower().endswith(".npy") else _only(read_npz(data, most=MAX_BYTES))
+    except _BROKEN as cause:
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+        raise DataError(f"{path}: no array that can be read ({reason})") from cause
+    return _shaped(values, path, manifest)
+
+
+def _only(arrays: dict[str, Array]) -> Array:
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if "input" not in arrays:
+        raise ValueError(f"arrays {', '.join(sorted(arrays)) or 'none'}; one, or one named input, is read")
+    return arrays["input"]
+
+
+def _shaped(values: Array, path: str, manifest: Manifest) -> Array:
+    axis, shape = manifest.sample_axis, tuple(manifest.input_shape)
+    one = (manifest.timesteps,) * axis + shape
+    if values.dtype.names is not None or values.dtype.kind not in "fiub":
+        raise DataError(f"{path}: holds {values.dtype}, not plain numbers")
+    if values.shape == one:
+        values = np.expand_dims(values, axis)
+    if values.shape[:axis] + values.shape[axis + 1 :] != one or not values.size:
+        several = (*one[:axis], "N", *one[axis:])
+        takes = f"({', '.join(map(str, one))}) or ({', '.join(map(str, several))})"
+        raise DataError(f"{path}: an array of {values.shape}; the network takes {takes}")
+    return values.astype(np.float32)
