@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 import runpy
 import shutil
 from dataclasses import replace
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from event_trees import write_tree
+from PIL import Image
 
 import idsnn
 from idsnn.cli import main as train
@@ -99,6 +103,18 @@ def test_the_stem_of_binary_frames_counts_as_accumulates(folder: Path, recording
     assert stem["split"]["events"] == frames.sum()
     accuracy = json.loads((folder / "run" / "summary.json").read_text())["student_accuracy"]
     assert report["accuracy"]["top1"] == accuracy
+    assert stem["firing_rate"] == pytest.approx(frames.mean())
+    page = " ".join((folder / "report" / "report.html").read_text().split())
+    assert "Its input is events, so the first layer accumulates" in page
+    assert f"{100 * (1 - frames.mean()):.1f} % of the input is zero" in page
+    pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 2
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    first = frames[0]  # three frames of 12x12 in two rows of two, a pixel between them, enlarged
+    times = 144 // 25
+    assert picture.shape == (25 * times, 25 * times, 3)
+    tile = picture[: 12 * times : times, 13 * times :: times]  # the second frame
+    np.testing.assert_array_equal((tile != (16, 16, 20)).any(axis=-1), first[1].any(axis=0))
 
 
 def test_other_numbers_of_frames_are_binned_anew(folder: Path, recordings: list[str]) -> None:

@@ -45,8 +45,12 @@ def ratios(counts: Counts, samples: int, timesteps: int, spiking_macs: int) -> R
 
 
 def input_rate(tally: SynapseTally, samples: int, timesteps: int) -> float | None:
-    """The mean value that arrives at a synaptic layer; None where that is the network's input."""
-    return None if tally.layer.reads_input else tally.values / (tally.layer.inputs * timesteps * samples)
+    """The mean value that arrives at a synaptic layer; None where that is the network's input and no events."""
+    return (
+        None
+        if tally.layer.reads_input and (tally.analog or tally.still)
+        else tally.values / (tally.layer.inputs * timesteps * samples)
+    )
 
 
 def _synaptic(tally: SynapseTally, samples: int, timesteps: int, is_head: bool) -> dict[str, Number]:

@@ -88,5 +88,16 @@ def summary(report: Document) -> str:
     return flow(f"""
         The network classifies {right} correctly. At each of its {about["timesteps"]} steps {rate} spike, which costs
         {count(acs)} accumulates and {count(totals["stem_macs"])} multiply-accumulates per sample, where the same
-        network as an ANN needs {count(totals["ann_macs"])} multiply-accumulates{compared}.
+        network as an ANN needs {count(totals["ann_macs"])} multiply-accumulates{compared}. {_events(report)}
     """)
+
+
+def _events(report: Document) -> str:
+    """That the input is events, and how few; nothing for images."""
+    stem = next((layer for layer in synapses(report) if layer["role"] == "stem"), None)
+    if stem is None or stem["firing_rate"] is None or report["provenance"]["encoding"] != "frames":
+        return ""
+    return (
+        f"Its input is events, so the first layer accumulates, {count(stem['conv_acs'])} per sample, and multiplies "
+        f"nothing; {percent(1 - stem['firing_rate'])} of the input is zero."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -18,6 +19,7 @@ from . import charts
 from .charts import Line
 
 _LIKELIEST = 3
+_PAPER, _BLACK, _OFF, _ON, _BOTH = 128, (16, 16, 20), (80, 150, 255), (255, 90, 60), (220, 130, 255)
 _PICTURE = 144  # pixels that a small image is enlarged to, in whole steps
 
 
@@ -65,13 +67,30 @@ def _evidence(example: Example, guess: int, classes: Sequence[str]) -> str:
 
 
 def _picture(pixels: np.ndarray[Any, Any]) -> str | None:
-    """The sample as an embedded PNG; None where it is no image of one or three channels."""
-    if pixels.ndim != 3 or len(pixels) not in (1, 3) or pixels.min() < 0 or pixels.max() > 1:
+    """The sample as an embedded PNG; None where it is neither an image nor frames of events."""
+    if pixels.ndim == 4 and pixels.shape[1] == 2:
+        image = Image.fromarray(_frames(pixels))
+    elif pixels.ndim != 3 or len(pixels) not in (1, 3) or pixels.min() < 0 or pixels.max() > 1:
         return None
-    array = (pixels * 255 + 0.5).astype(np.uint8)
-    image = Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+    else:
+        array = (pixels * 255 + 0.5).astype(np.uint8)
+        image = Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
     times = max(1, _PICTURE // max(image.size))
     image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _frames(frames: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Frames `(T, 2, H, W)` of events in rows, first to last: off blue, on red, both violet; uint8 `(h, w, 3)`."""
+    steps, _, height, width = frames.shape
+    columns = math.ceil(math.sqrt(steps))
+    rows = -(-steps // columns)
+    sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), _PAPER, dtype=np.uint8)
+    for t, (off, on) in enumerate(frames > 0):
+        top, left = t // columns * (height + 1), t % columns * (width + 1)
+        tile = sheet[top : top + height, left : left + width]
+        tile[:] = _BLACK
+        tile[off], tile[on], tile[off & on] = _OFF, _ON, _BOTH
+    return sheet
