@@ -53,7 +53,7 @@ class Ratios(TypedDict):
 
     firing_rate: Annotated[
         float | None,
-        "neurons: spikes / (neurons x T); a synaptic layer: the mean value that arrives, null for one that reads an image",
+        "neurons: spikes / (neurons x T); a synaptic layer: the mean value that arrives, null for an analog image",
     ]
     sparsity: Annotated[float | None, "1 - firing_rate"]
     spikes_per_synapse: Annotated[
