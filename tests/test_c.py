@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idsnn_deploy.errors import UnsupportedError
+from idsnn_deploy.errors import ParityError, UnsupportedError, UsageError
 from idsnn_evaluation.counting.operations import fan_out
 from idsnn_export import cli
 from idsnn_export.c.bounds import membrane
 from idsnn_export.c.quantize import integer_network, pixel_table
 from idsnn_export.c.write import channels_last, write_c
+from idsnn_export.c_folder import judged, whole_input
 from idsnn_export.graph.layers import layer_table
 from idsnn_export.nir_file.reader import read_nir
 from idsnn_export.nir_file.writer import write_nir
@@ -294,6 +295,23 @@ def test_the_command_refuses_what_c_cannot_say_and_writes_nothing(
     assert "n0 (Delay)" in capsys.readouterr().err
     assert cli.main([str(DIGITS), "--format", "c", "--int8", "--out", str(out)]) == 2
     assert not out.exists()
+
+
+def test_accuracy_that_is_lost_beyond_doubt_is_refused_and_what_few_images_cannot_tell_is_said() -> None:
+    labels = np.arange(400) % 10
+    wrong = np.where(np.arange(400) < 40, (labels + 1) % 10, labels)  # a tenth lost
+    with pytest.raises(ParityError, match="points on 400 images"):
+        judged(labels, wrong, labels)
+    one = np.where(np.arange(400) < 1, (labels + 1) % 10, labels)
+    found = judged(labels, one, labels)
+    assert (found["accuracy_float64"], found["accuracy_c"], found["outcome"]) == (1.0, 0.9975, "undecided")
+
+
+def test_inputs_that_are_no_bytes_are_refused() -> None:
+    assert whole_input(np.array([0, 0.5, 1]), images=True).tolist() == [0, 128, 255]
+    for values, images in ((np.array([0.5]), False), (np.array([256.0]), False), (np.array([1.1]), True)):
+        with pytest.raises(UsageError, match="C takes"):
+            whole_input(values, images)
 
 
 def test_a_hostile_name_stays_inside_its_comment(tmp_path: Path) -> None:

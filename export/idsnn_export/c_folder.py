@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idsnn_deploy.errors import UsageError
+from idsnn_deploy.arrays import Array
+from idsnn_deploy.errors import ParityError, UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder
 from idsnn_deploy.golden import read_golden
 from idsnn_deploy.layer_table import Synapses
@@ -22,12 +23,13 @@ from idsnn_deploy.manifest import MANIFEST, read_bundle
 from .c.quantize import integer_network
 from .c.write import write_c
 from .config import ExportConfig
+from .gates.paired import Paired
 from .graph.layers import layer_table
+from .quantize import MOST_LOST
 from .reference.integer import IntegerNetwork, run_integer
 from .reference.interpreter import trace
 from .source import Source, gate_samples, open_source
 
-Array = NDArray[Any]
 GOLDEN = 8  # inputs that the self-test answers
 
 
@@ -36,6 +38,7 @@ def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
 
     Raises:
         UnsupportedError: a node without a form in C, by name; nothing is written.
+        ParityError: accuracy is lost, beyond doubt (`judged`); nothing is written.
         UsageError: inputs that are no bytes.
         IdsnnError: the source cannot be read.
     """
@@ -66,8 +69,9 @@ def whole_input(x: Array, images: bool) -> NDArray[np.uint8]:
     """
     values = np.asarray(x, np.float64) * (255 if images else 1)
     whole = np.rint(values)
-    if not images and ((whole != values).any() or whole.min(initial=0) < 0 or whole.max(initial=0) > 255):
-        raise UsageError("--format c: frames of a network for C are counts, whole numbers in 0..255")
+    if (not images and (whole != values).any()) or whole.min(initial=0) < 0 or whole.max(initial=0) > 255:
+        takes = "pixels in 0..1" if images else "counts, whole numbers in 0..255"
+        raise UsageError(f"--format c: C takes {takes}; these inputs reach from {np.min(x):g} to {np.max(x):g}")
     return whole.astype(np.uint8)
 
 
@@ -87,9 +91,26 @@ def compared(
         "other_class": int((ours != theirs).sum()),
         "other_spikes": sum(n for n, _ in sizes) / max(1, sum(n for _, n in sizes)),
     }
-    if labels is not None:
-        figures |= {"accuracy_float64": float((theirs == labels).mean()), "accuracy_c": float((ours == labels).mean())}
-    return figures
+    return figures if labels is None else figures | judged(theirs, ours, labels)
+
+
+def judged(theirs: Array, ours: Array, labels: Array) -> dict[str, Any]:
+    """Both accuracies, and what can be known of the loss: the gate of 8 bits.
+
+    Raises:
+        ParityError: more than half a point is lost, at 95 %.
+    """
+    found = Paired.of(theirs, ours, labels)
+    low, high = found.bounds
+    accuracy = [float((each == labels).mean()) for each in (theirs, ours)]
+    outcome = found.outcome(MOST_LOST)
+    if outcome == "bad":
+        raise ParityError(
+            f"whole numbers lose between {100 * low:.2f} and {100 * high:.2f} points on {len(labels):,} images "
+            f"({accuracy[0]:.2%} in float64, {accuracy[1]:.2%} in C); at most {100 * MOST_LOST:g} may be lost"
+        )
+    names = ("accuracy_float64", "accuracy_c", "lost_at_least", "lost_at_most", "outcome")
+    return dict(zip(names, (*accuracy, low, high, outcome), strict=True))
 
 
 def _source(config: ExportConfig) -> Source:

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from ..reference.equations import CELLS
 from ..reference.integer import LEAK_BITS, Layer, Path
 
-Array = NDArray[np.float64]
+Reals = NDArray[np.float64]
 LIMIT = 2.0**31
 
 
-def proved(layer: Layer, largest: Mapping[str, Array], timesteps: int, room: int = 1) -> bool:
+def proved(layer: Layer, largest: Mapping[str, Reals], timesteps: int, room: int = 1) -> bool:
     """Whether 32 bits hold every sum of a layer, `room` times over.
 
     Args:
@@ -35,7 +35,7 @@ def proved(layer: Layer, largest: Mapping[str, Array], timesteps: int, room: int
     return bool((membrane(layer, largest, timesteps) * room < LIMIT).all())
 
 
-def membrane(layer: Layer, largest: Mapping[str, Array], timesteps: int) -> Array:
+def membrane(layer: Layer, largest: Mapping[str, Reals], timesteps: int) -> Reals:
     """The largest |x|, |i| or |v| of a layer, elementwise."""
     x = np.abs(layer.offset) + np.abs(layer.late) + np.zeros(layer.shape)
     for path in layer.paths:
@@ -48,7 +48,7 @@ def membrane(layer: Layer, largest: Mapping[str, Array], timesteps: int) -> Arra
     return np.asarray(v)
 
 
-def reach(path: Path, largest: Array) -> Array:
+def reach(path: Path, largest: Reals) -> Reals:
     """The largest magnitude at the end of a path, before amplitude and shift."""
     x = largest[None]
     for node in path.nodes:
@@ -64,7 +64,7 @@ def _absolute(node: Any) -> Any:
     return other
 
 
-def _settled(x: Array, k: NDArray[np.int64], timesteps: int) -> Array:
+def _settled(x: Reals, k: NDArray[np.int64], timesteps: int) -> Reals:
     """The largest |y| of y = leak(y, k) + x from rest: for ever, or for T steps where k = 1."""
     share = k / (1 << LEAK_BITS)
     return np.where(share < 1, (x + 1) / np.maximum(1 - share, 2.0**-LEAK_BITS), x * timesteps)

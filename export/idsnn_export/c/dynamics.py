@@ -18,19 +18,19 @@ from idsnn_deploy.errors import UnsupportedError
 from ..graph.plan import Step
 from ..graph.timing import gain, leak
 
-Array = NDArray[np.float64]
+Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Dynamics:
     """A neuron per element: v = decay m + I / scale ..., in the units of the graph; see the module docstring."""
 
-    gain: Array
-    decay: Array
-    offset: Array  # c / g
-    theta: Array | None
-    reset: Array
-    synapse: Array | None = None
+    gain: Reals
+    decay: Reals
+    offset: Reals  # c / g
+    theta: Reals | None
+    reset: Reals
+    synapse: Reals | None = None
 
 
 def dynamics(step: Step, dt: float) -> Dynamics:
@@ -46,27 +46,27 @@ def dynamics(step: Step, dt: float) -> Dynamics:
     return found
 
 
-def _threshold(node: nir.Threshold, dt: float, zero: Array) -> Dynamics:
+def _threshold(node: nir.Threshold, dt: float, zero: Reals) -> Dynamics:
     return Dynamics(zero + 1, zero, zero, zero + node.threshold, zero)
 
 
-def _if(node: Any, dt: float, zero: Array) -> Dynamics:
+def _if(node: Any, dt: float, zero: Reals) -> Dynamics:
     g = zero + gain(node.r, dt)
     fires = hasattr(node, "v_threshold")
     return Dynamics(g, zero + 1, zero, zero + node.v_threshold if fires else None, zero + getattr(node, "v_reset", 0))
 
 
-def _lif(node: Any, dt: float, zero: Array) -> Dynamics:
+def _lif(node: Any, dt: float, zero: Reals) -> Dynamics:
     a = zero + leak(node.tau, dt)
     return _leaky(node, a, a * node.r, zero)
 
 
-def _cuba(node: Any, dt: float, zero: Array) -> Dynamics:
+def _cuba(node: Any, dt: float, zero: Reals) -> Dynamics:
     a, a_syn = zero + leak(node.tau_mem, dt), zero + leak(node.tau_syn, dt)
     return _leaky(node, a, a * node.r * a_syn * node.w_in, zero, 1 - a_syn)
 
 
-def _leaky(node: Any, a: Array, g: Array, zero: Array, synapse: Array | None = None) -> Dynamics:
+def _leaky(node: Any, a: Reals, g: Reals, zero: Reals, synapse: Reals | None = None) -> Dynamics:
     with np.errstate(divide="ignore", invalid="ignore"):
         offset = np.where(node.v_leak == 0, 0, a * node.v_leak / g)
     fires = hasattr(node, "v_threshold")
@@ -74,7 +74,7 @@ def _leaky(node: Any, a: Array, g: Array, zero: Array, synapse: Array | None = N
     return Dynamics(g, 1 - a, offset, theta, zero + getattr(node, "v_reset", 0), synapse)
 
 
-DYNAMICS: dict[type[nir.NIRNode], Callable[[Any, float, Array], Dynamics]] = {
+DYNAMICS: dict[type[nir.NIRNode], Callable[[Any, float, Reals], Dynamics]] = {
     nir.Threshold: _threshold,
     nir.IF: _if,
     nir.I: _if,

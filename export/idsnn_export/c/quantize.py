@@ -34,7 +34,7 @@ from .bounds import membrane, proved
 from .dynamics import Dynamics, dynamics, readout_dynamics
 from .paths import NEURONS, Way, ways
 
-Array = NDArray[np.float64]
+Reals = NDArray[np.float64]
 
 WEIGHT, HEAD_WEIGHT = 127, 32767  # the largest of a hidden layer's int8 and of the readout's int16
 PIXEL_WEIGHTS = (4095, 1023, 255, 127)  # of a layer that reads the input, finest first: computed once, and cheap
@@ -49,8 +49,8 @@ class _Real:
 
     way: Way
     nodes: tuple[nir.NIRNode, ...]
-    weight: Array  # (O, ...), or a factor per channel where spikes enter as they are
-    peak: Array  # (C,) of the layer: the largest magnitude
+    weight: Reals  # (O, ...), or a factor per channel where spikes enter as they are
+    peak: Reals  # (C,) of the layer: the largest magnitude
     most: int = WEIGHT  # what the largest whole weight may be
 
 
@@ -122,7 +122,7 @@ def _layer(
     step: Step,
     real: Dynamics,
     scales: Mapping[str, float],
-    largest: Mapping[str, Array],
+    largest: Mapping[str, Reals],
     timesteps: int,
     head: bool = False,
 ) -> Layer:
@@ -170,7 +170,7 @@ def _real(into: Step, way: Way, scale: float) -> _Real:
 class _Between:
     nodes: tuple[nir.NIRNode, ...]
     factor: float  # of all
-    scale: Array  # (1,) or one per channel
+    scale: Reals  # (1,) or one per channel
 
 
 def _memoryless(steps: Sequence[Step]) -> _Between:
@@ -195,7 +195,7 @@ def _memoryless(steps: Sequence[Step]) -> _Between:
     return _Between(tuple(nodes), factor, scale)
 
 
-def _scaled_inputs(step: Step, weight: Array, scale: Array) -> Array:
+def _scaled_inputs(step: Step, weight: Reals, scale: Reals) -> Reals:
     """Weights times the scale of the input channel that each reads."""
     if scale.size == 1:
         return np.asarray(weight * scale[0])
@@ -204,7 +204,7 @@ def _scaled_inputs(step: Step, weight: Array, scale: Array) -> Array:
     return np.asarray(weight * by_group.reshape(len(weight), per_group, *(1,) * (weight.ndim - 2)))
 
 
-def _biases(into: Step, parts: Sequence[_Real]) -> tuple[Array, Array]:
+def _biases(into: Step, parts: Sequence[_Real]) -> tuple[Reals, Reals]:
     """What layers with weights add at every step, and at every step but the first; each layer once."""
     sums = [np.zeros(into.shape), np.zeros(into.shape)]
     seen: set[tuple[str, ...]] = set()
@@ -222,7 +222,7 @@ def _biases(into: Step, parts: Sequence[_Real]) -> tuple[Array, Array]:
     return sums[0], sums[1]
 
 
-def _unit(step: Step, parts: Sequence[_Real], others: Sequence[Array], least: float) -> Array:
+def _unit(step: Step, parts: Sequence[_Real], others: Sequence[Reals], least: float) -> Reals:
     """s (C,): what the largest weight asks for, and `least` of every other constant."""
     nothing = np.zeros(step.shape[0])
     weights = np.max([nothing, *(p.peak / p.most for p in parts if p.way.weights is not None)], axis=0)
@@ -237,7 +237,7 @@ def _snapped(unit: float, parts: Sequence[_Real]) -> float:
     return entering / 2.0 ** np.floor(np.log2(entering / unit)) if entering > 0 else unit
 
 
-def _per_channel(step: Step, values: Array) -> Array:
+def _per_channel(step: Step, values: Reals) -> Reals:
     by_channel = values.reshape(step.shape[0], -1)
     if (by_channel != by_channel[:, :1]).any():
         raise UnsupportedError(
@@ -250,8 +250,8 @@ def _rounded(
     step: Step,
     real: Dynamics,
     parts: Sequence[_Real],
-    constants: tuple[Array, Array, Array | None],
-    unit: Array,
+    constants: tuple[Reals, Reals, Reals | None],
+    unit: Reals,
     fraction: int,
 ) -> Layer:
     u = unit.reshape(-1, *(1,) * (len(step.shape) - 1))
@@ -274,7 +274,7 @@ def _rounded(
     )
 
 
-def _path(step: Step, part: _Real, unit: Array, fraction: int) -> Path:
+def _path(step: Step, part: _Real, unit: Reals, fraction: int) -> Path:
     most = part.most
     spatial = (1,) * (len(step.shape) - 1)
     if part.way.weights is None:
@@ -291,7 +291,7 @@ def _path(step: Step, part: _Real, unit: Array, fraction: int) -> Path:
     return Path(part.way.source, part.way.delayed, nodes, ones, shift.reshape(-1, *spatial))
 
 
-def _with_weights(node: nir.NIRNode, weights: Array) -> nir.NIRNode:
+def _with_weights(node: nir.NIRNode, weights: Reals) -> nir.NIRNode:
     if isinstance(node, (nir.Affine, nir.Linear)):
         return nir.Linear(weight=weights)
     return type(node)(
@@ -305,13 +305,13 @@ def _with_weights(node: nir.NIRNode, weights: Array) -> nir.NIRNode:
     )
 
 
-def _bits(share: Array) -> NDArray[np.int64]:
+def _bits(share: Reals) -> NDArray[np.int64]:
     if share.min(initial=0) < 0 or share.max(initial=0) > 1:
         raise UnsupportedError(f"a decay of {share.min():g} to {share.max():g} per step; C takes 0 to 1: check dt")
     return np.rint(share * (1 << LEAK_BITS)).astype(np.int64)
 
 
-def _largest(plan: Plan, table: NDArray[np.int64]) -> dict[str, Array]:
+def _largest(plan: Plan, table: NDArray[np.int64]) -> dict[str, Reals]:
     """The largest magnitude that each source gives, of its shape: the table's, and 1 for spikes."""
     shape = plan[plan.input].shape
     pixels = np.abs(table).max(1).astype(np.float64).reshape(-1, *(1,) * (len(shape) - 1))

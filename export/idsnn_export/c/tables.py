@@ -17,7 +17,7 @@ from idsnn_deploy.errors import UnsupportedError
 
 from ..graph.shapes import Window, conv_window, pool_window
 from ..reference.integer import IntegerNetwork, Layer, Path
-from .bounds import Array, reach
+from .bounds import Reals, reach
 
 Shape3 = tuple[int, int, int]  # (height, width, channels)
 Integers = NDArray[np.int64]
@@ -55,7 +55,7 @@ def map_shape(shape: tuple[int, ...]) -> Shape3:
     return height, width, channels
 
 
-def path_row(path: Path, layer: Layer, shapes: dict[str, tuple[int, ...]], largest: dict[str, Array]) -> PathRow:
+def path_row(path: Path, layer: Layer, shapes: dict[str, tuple[int, ...]], largest: dict[str, Reals]) -> PathRow:
     """The row of a path into a layer; `shapes` and `largest` are the sources' own."""
     own = shapes[path.source]
     before, weighted, after = _parts(path, layer.name)
