@@ -199,6 +199,15 @@ def test_a_still_picture_of_zeros_and_ones_is_events_and_seen_once(tmp_path: Pat
     assert layer(found, "lif1")["split"]["pool_adds"] == 2 * 4 * 3 * N  # what a still layer gives is pooled once
 
 
+def test_sources_are_added_before_the_first_of_several_pools(tmp_path: Path) -> None:
+    layers, pool = NET.layers, {**NET.layers[-1]["pools"][0], "kind": "sum"}
+    first = {**pool, "name": "first", "in_shape": [3, 8, 8], "out_shape": [3, 4, 4]}
+    layers[4]["pools"] = [first, {**pool, "name": "second", "in_shape": [3, 4, 4], "out_shape": [3, 2, 2]}]
+    found = evaluate(tape_bundle(tmp_path / "pools", layers, NET.tables), tape_images(N), NET.labels)
+    assert layer(found, "mix")["split"]["residual_adds"] == 3 * 8 * 8 * T * N
+    assert layer(found, "mix")["split"]["pool_adds"] == 3 * (48 + 12) * T * N
+
+
 def test_scaled_spikes_are_multiplied_at_every_step(tmp_path: Path) -> None:
     tables = NET.tables | {"sum.conv": 0.37 * NET.spikes1.sum(axis=(1, 2)), "nnz.conv": NET.spikes1.sum(axis=(1, 2))}
     found = evaluate(tape_bundle(tmp_path / "scaled", NET.layers, tables), tape_images(N), NET.labels)

@@ -69,6 +69,14 @@ def test_a_layer_without_memory_does_what_torch_does(name: str) -> None:
     np.testing.assert_array_equal(outputs, np.stack(expected))
 
 
+def test_axes_behind_those_that_are_flattened_stay() -> None:
+    whole = (2, 3, 4, 5)
+    x = np.arange(6 * 120, dtype=np.float32).reshape(2, 3, *whole)
+    for start, end, shape in ((0, 1, (6, 4, 5)), (1, 2, (2, 12, 5)), (0, 0, whole)):
+        outputs, _ = interpret(chain(whole, shape, nir.Flatten(np.array(whole), start, end)), x, 2)
+        np.testing.assert_array_equal(outputs, x.reshape(2, 3, *shape))
+
+
 # ---- neurons, equation by equation, one number at a time -------------------------------------------------------------
 
 
