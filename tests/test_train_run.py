@@ -324,19 +324,19 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_p
 
 def test_a_full_disk_is_an_error_and_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    Checkpoint(epoch=1, model={"w": torch.ones(8)}).save(path)
+    Checkpoint(seconds=1.0).save(path)
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
         with pytest.raises(OSError, match="File too large"):
-            Checkpoint(epoch=2, model={"w": torch.randn(100_000)}).save(path)
+            Checkpoint(seconds=2.0, model={"w": torch.randn(100_000)}).save(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, old)
     assert path.read_bytes() == before
-    assert Checkpoint.load(path).epoch == 1
+    assert Checkpoint.load(path).seconds == 1.0
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
