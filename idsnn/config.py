@@ -23,7 +23,7 @@ class TrainConfig:
     """Every setting of a training; resolved, it is the run's config.json."""
 
     dataset: str = "digits"
-    """digits; mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn; folder (images) or nmnist, events (recordings)."""
+    """digits, mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn, folder or npz; recordings: nmnist, events."""
     data: str | None = None
     """Folder of the data set's files, train/CLASS/* and test/CLASS/*; digits need none, downloads go to ./data."""
     test_fraction: float = 0.2

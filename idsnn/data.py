@@ -233,7 +233,10 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split | 
 
 
 def statistics(split: Split) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, pixels in 0..1, exact by way of a histogram."""
+    """Mean and standard deviation of each channel, pixels in 0..1, of uint8 exact by way of a histogram."""
+    if split.images.dtype != np.uint8:
+        flat = split.images.reshape(-1, split.images.shape[-1]).astype(np.float64) / split.scale
+        return flat.mean(axis=0).tolist(), [each or 1.0 for each in flat.std(axis=0).tolist()]
     values = np.arange(256) / split.scale
     mean, std = [], []
     for channel in range(split.images.shape[-1]):

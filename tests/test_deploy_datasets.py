@@ -178,8 +178,63 @@ def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"folder", "nmnist", "events"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"folder", "nmnist", "events", "npz"}))
 def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'idsnn\[(train|evaluation)\]'"):
         load_split(name)
+
+
+# labelled arrays ------------------------------------------------------------------------------------------------------
+
+
+def test_arrays_of_bytes_and_of_floats_are_one_data_set(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 3), dtype=np.uint8)
+    labels = np.arange(20) % 3
+    np.savez(tmp_path / "bytes.npz", images=images, labels=labels)
+    floats = np.float32(images.transpose(0, 3, 1, 2)) / np.float32(255)
+    np.savez(tmp_path / "floats.npz", images=floats, labels=labels)
+    parts = [load_split("npz", "train", tmp_path / name) for name in ("bytes.npz", "floats.npz")]
+    test = load_split("npz", "test", tmp_path / "bytes.npz")
+    assert [len(part) for part in (*parts, test)] == [17, 17, 3]  # a fifth of 7, 7 and 6 is 1.4 and 1.2
+    assert (parts[0].shape, parts[0].classes) == ((3, 5, 4), ("0", "1", "2"))
+    np.testing.assert_array_equal(parts[0].pixels(), parts[1].pixels())
+    every = sorted(image.tobytes() for part in (parts[0], test) for image in part.images)
+    assert every == sorted(image.tobytes() for image in images)
+
+
+def test_arrays_may_name_their_parts(tmp_path: Path) -> None:
+    grey = np.zeros((3, 4, 4), np.uint8)
+    np.savez(tmp_path / "a.npz", train_images=grey, train_labels=[0, 1, 2], test_images=grey[:2], test_labels=[0, 1])
+    train, test = (load_split("npz", part, tmp_path / "a.npz") for part in ("train", "test"))
+    assert (len(train), len(test), test.shape, test.classes) == (3, 2, (1, 4, 4), ("0", "1", "2"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"images": np.zeros((4, 2, 2), np.uint8)}, "has no labels; it has images"),
+        ({"images": np.zeros((4, 2, 2), np.uint8), "labels": [0.0, 1.0, 0.0, 1.0]}, "labels is float64.*integers"),
+        ({"images": np.zeros((4, 2, 2), np.uint8), "labels": [0, -1, 0, 1]}, "integers .N,. from 0"),
+        ({"images": np.zeros((4, 2, 2), np.uint8), "labels": [0, 1]}, "of shape .4, 2, 2. with labels of shape .2,."),
+        ({"images": np.zeros((4, 1, 2, 2)) + 3, "labels": [0, 1, 0, 1]}, "images reaches from 3 to 3"),
+        ({"images": np.zeros((4, 2)), "labels": [0, 1, 0, 1]}, "images is float64 of shape"),
+        ({"images": np.zeros((3, 2, 2), np.uint8), "labels": [0, 1, 1]}, "one image of class 0"),
+    ],
+)
+def test_arrays_that_are_no_labelled_images_are_said_in_one_line(
+    arrays: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "a.npz", **{name: np.asarray(each) for name, each in arrays.items()})
+    with pytest.raises(DataError, match=words) as caught:
+        load_split("npz", "train", tmp_path / "a.npz")
+    assert str(caught.value).startswith(str(tmp_path / "a.npz"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_npz_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"PK broken")
+    with pytest.raises(DataError, match=r"not an \.npz file of arrays"):
+        load_split("npz", "train", tmp_path / "a.npz")
+    with pytest.raises(UsageError, match=r"--data FILE\.npz"):
+        load_split("npz", "train")

@@ -248,3 +248,28 @@ def test_the_example_prints_an_answer_a_frame_and_its_latency(
     assert min(latencies) >= 0
     assert lines[2].endswith("final")
     assert lines[3].startswith("latency from a frame's end to its answer: median")
+
+
+def test_a_run_on_arrays_is_exported_and_evaluated_on_its_own_test_part(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(20) % 2)
+    arguments = [
+        "--dataset",
+        "npz",
+        "--data",
+        str(tmp_path / "a.npz"),
+        "--width",
+        "2",
+        "--epochs",
+        "1",
+        "--arm",
+        "baseline",
+    ]
+    assert train([*arguments, "--timesteps", "2", "--batch-size", "4", "--out", str(tmp_path / "run")]) == 0
+    assert export([str(tmp_path / "run"), "--graphs", "probe"]) == 0
+    bundle = str(tmp_path / "run" / "bundle")
+    assert evaluate([bundle, "--data", str(tmp_path / "a.npz"), "--out", str(tmp_path / "report")]) == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["provenance"]["samples"] == 4
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert report["accuracy"]["top1"] == summary["student_accuracy"]

@@ -130,8 +130,12 @@ def _divided(files: list[Path], split: str, division: Division) -> list[Path]:
             f"{files[0].parent}: one file, which cannot be both for training and for testing; "
             f"add another, or a test/ folder"
         )
-    name = zlib.crc32(files[0].parent.name.encode())  # so that another class changes nothing in this one
-    order = np.random.default_rng([division.split_seed, name]).permutation(len(files))
-    count = min(len(files) - 1, max(1, round(division.test_fraction * len(files))))
-    chosen: Array = np.sort(order[:count] if split == "test" else order[count:])
-    return [files[i] for i in chosen]
+    return [files[i] for i in divided(len(files), files[0].parent.name, split, division)]
+
+
+def divided(count: int, name: str, split: str, division: Division) -> Array:
+    """Which of a class's `count` samples are `split`'s, in order; of two or more, at least one is on either side."""
+    # By the class's name, so that another class changes nothing in this one.
+    order = np.random.default_rng([division.split_seed, zlib.crc32(name.encode())]).permutation(count)
+    tested = min(count - 1, max(1, round(division.test_fraction * count)))
+    return np.sort(order[:tested] if split == "test" else order[tested:])

@@ -5,6 +5,7 @@
 | digits | scikit-learn's 1,797 scanned digits, 1x8x8; 360 stratified test images (random_state 0) | 0..16 |
 | mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn | torchvision's, downloaded into `data` on demand | 0..255 |
 | folder | image files sorted by class (`class_trees`), any size | 0..255 |
+| npz | labelled arrays in a file (`array_sets`) | 0..255, or 0..1 |
 | nmnist, events | recordings of event cameras sorted by class (`recordings`) | counts of events in T frames |
 
 Another one is a row of `DATASETS`.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .array_sets import read_array_set
 from .commands import require_extra
 from .errors import DataError, UsageError
 from .event_files import READERS
@@ -111,6 +113,12 @@ def _folder(split: str, data: Path | None, reading: Reading) -> Split:
     return read_folder(split, needed("folder", data), reading)
 
 
+def _npz(split: str, data: Path | None, reading: Reading) -> Split:
+    if data is None:
+        raise UsageError("--dataset npz needs --data FILE.npz with `images` and `labels`")
+    return read_array_set(split, data, reading.division)
+
+
 def _recordings(name: str, split: str, data: Path | None, reading: Reading) -> Split:
     sensor = None if reading.shape is None else reading.shape[1:]
     root = needed(name, data)
@@ -135,9 +143,11 @@ DATASETS: dict[str, Reader] = {
     "cifar100": partial(_torchvision, "CIFAR100"),
     "svhn": partial(_torchvision, "SVHN", by_name=True),
     "folder": _folder,
+    "npz": _npz,
     "nmnist": partial(_recordings, "nmnist"),
     "events": partial(_recordings, "events"),
 }
 # Sets of the user's own files, with the endings that count; they may come without a test part.
 FILES: dict[str, Collection[str]] = {"folder": IMAGE_SUFFIXES, "nmnist": READERS, "events": READERS}
+DIVIDED = frozenset({*FILES, "npz"})
 RECORDED = frozenset({"nmnist", "events"})

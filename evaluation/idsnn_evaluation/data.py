@@ -3,7 +3,7 @@
 | data set | is |
 |---|---|
 | a name of `idsnn_deploy.datasets` | its test part; files (`folder`, `nmnist`, `events`) are read as they are needed |
-| npz | `--data FILE.npz` with `labels` (N,) and `images` (N, ...), or `input` (T, N, ...) where it varies in time |
+| npz, by name | all of `--data FILE.npz`: `labels` (N,) and `images` (N, ...), or `input` (T, N, ...) where it varies |
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def open_source(
         raise UsageError("the bundle does not say what it was trained on; name a data set with --dataset")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: give at least 1 image")
-    if chosen == "npz":
+    if chosen == "npz" and (name is not None or manifest.dataset != "npz"):
         return _from_arrays(data, split, limit, manifest)
     if bool(manifest.sample_axis) != (chosen in RECORDED) or (chosen in RECORDED and manifest.events is None):
         raise UsageError(f"--dataset {chosen}: the bundle takes {_kind(manifest)}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
-from idsnn_deploy.datasets import FILES, Reading, load_split
+from idsnn_deploy.datasets import DIVIDED, Reading, load_split
 from idsnn_deploy.errors import RunError, UsageError
 
 from .config import ExportConfig
@@ -116,7 +116,7 @@ def _from_run(config: ExportConfig) -> Source:
         }
     read = _Reader(settings["dataset"], config.data or settings["data"], reading, metadata.labels or ())
     about = {"dataset": settings["dataset"], "test_accuracy": run.summary.get("student_accuracy"), "teacher": teacher}
-    about["division"] = reading.division if settings["dataset"] in FILES else None
+    about["division"] = reading.division if settings["dataset"] in DIVIDED else None
     return Source(graph, metadata, read.images, read.labels, Torch(student, network), about)
 
 
