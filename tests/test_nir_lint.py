@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nir
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from consumers import CONSUMERS
-from graphs import CASES, STEPS, chain, full, inputs
+from graphs import CASES, DT, STEPS, affine, chain, full, inputs
+from graphs import graph as build
 
 import idsnn
 from idsnn_deploy.errors import UsageError
@@ -20,9 +22,11 @@ from idsnn_export.graph.plan import plan
 from idsnn_export.graph.soft_reset import fused
 from idsnn_export.lint.engine import RULES, TARGETS, lint
 from idsnn_export.lint.rule import Facts
+from idsnn_export.nir_file.reader import read_nir
 from idsnn_export.nir_file.writer import write_nir
 from idsnn_export.reference.interpreter import trace
 
+OTHERS = os.environ.get("IDSNN_TEST_DATA")
 SIMULATED = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly"}
 
 
@@ -43,6 +47,43 @@ def test_a_graph_without_findings_runs(name: str, target: str, tmp_path: Path) -
     reference = trace(graph, x, STEPS)
     outputs, spikes = CONSUMERS[SIMULATED[target]].run(tmp_path / "a.nir", x)
     float_gate(reference, target, outputs.mean(0), spikes)
+
+
+def flat_recurrent() -> nir.NIRGraph:
+    """A layer that hears itself, made of what snnTorch and SpikingJelly have: nothing but the cycle is in the way."""
+    a = full((4,), 2 * DT)
+    layer = nir.CubaLIF(a, a, full((4,), 2), full((4,), 0), full((4,), 0.5), full((4,), 0), full((4,), 2))
+    nodes = {"fc": affine(4, 4), "lif": layer, "rec": affine(4, 4, seed=2), "out": affine(4, 3, seed=4)}
+    edges = [("input", "fc"), ("fc", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "out"), ("out", "output")]
+    return build(nodes, edges, (4,), (3,))
+
+
+def test_snntorch_runs_no_recurrent_edges_of_a_flat_graph_and_spikingjelly_does(tmp_path: Path) -> None:
+    graph = flat_recurrent()
+    write_nir(tmp_path / "a.nir", graph)
+    assert [finding.node for finding in lint(graph, "snntorch")] == ["lif"]
+    with pytest.raises(AttributeError, match="items"):
+        CONSUMERS["snnTorch"].run(tmp_path / "a.nir", inputs(graph))
+    assert lint(graph, "spikingjelly") == []
+    reference = trace(graph, inputs(graph), STEPS)
+    outputs, spikes = CONSUMERS["SpikingJelly"].run(tmp_path / "a.nir", inputs(graph))
+    float_gate(reference, "SpikingJelly", outputs.mean(0), spikes)
+
+
+@pytest.mark.skipif(not OTHERS, reason="IDSNN_TEST_DATA names no folder with nir/*.nir of other frameworks")
+@pytest.mark.parametrize("target", SIMULATED)
+@pytest.mark.parametrize("name", ["braille_recurrent", "lif_norse"])
+def test_a_file_from_elsewhere_without_findings_runs(name: str, target: str, tmp_path: Path) -> None:
+    graph = read_nir(Path(str(OTHERS)) / "nir" / f"{name}.nir")
+    if lint(graph, target):
+        return
+    write_nir(tmp_path / "a.nir", graph)
+    steps = plan(graph)
+    x = (np.random.default_rng(0).random((STEPS, 3, *steps[steps.input].shape)) < 0.3).astype(np.float32)
+    reference = trace(graph, x, STEPS)
+    outputs, spikes = CONSUMERS[SIMULATED[target]].run(tmp_path / "a.nir", x)
+    names = {each.replace(".", "_"): each for each in reference.spikes}  # torch has no dots in the names of modules
+    float_gate(reference, target, outputs.mean(0), {names.get(each, each): found for each, found in spikes.items()})
 
 
 @pytest.mark.parametrize("residual", ["spiking", "sew"])

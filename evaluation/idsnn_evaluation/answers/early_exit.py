@@ -2,17 +2,16 @@
 
     stop at the first t with p1[t] - p2[t] >= margin (idsnn_deploy.anytime), at T in any case
     b, c      images that only all T steps, and that only the early answer, gets right, of n
-    lost      (b - c) / n,  known to within noise = sqrt(max(b + c, 1)) / n, its standard error
-    margin*   the smallest from which on lost <= `TOLERANCE` + noise, on the validation part
+    lost      (b - c) / n
+    margin*   the smallest from which on lost <= max(`TOLERANCE`, 1 / n), on the validation part
 
 The validation part is every other sample of each class, so both parts hold every class; it chooses, the rest is
-judged. Without the noise one image of 178 that changed would weigh more than the tolerance, and nothing would stop
-early. Where a single image weighs more than that, the set is too small to choose on, and `enough` says so.
+judged. One image that changes is no reason to run all steps, even where it weighs more than the tolerance; where it
+does, the set is too small to choose on, and `enough` says so. "From which on": a margin that gains by chance what it
+loses is not taken beyond one that only loses.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -46,7 +45,7 @@ def early_exit(scores: Scores) -> EarlyExit | None:
     return {
         "margin": margin,
         "tolerance": TOLERANCE,
-        "noise": _lost(chosen_on, margin)[1],
+        "noise": 1 / len(chosen_on),
         "enough": len(chosen_on) * TOLERANCE >= 1,
         "validation": _part(chosen_on, margin),
         "rest": _part(judged_on, margin),
@@ -55,21 +54,15 @@ def early_exit(scores: Scores) -> EarlyExit | None:
 
 
 def chosen_margin(scores: Scores) -> float:
-    """The smallest margin from which on no more is lost than the tolerance and the noise; 1 where none is."""
+    """The smallest margin from which on at most the tolerance, or one image, is lost; 1 where none is."""
     chosen = 1.0  # stops early only where the probabilities have rounded to 1 and 0
+    allowed = max(TOLERANCE * len(scores), 1.0) + 1e-9
+    full = int(scores.correct[-1].sum())
     for margin in reversed(MARGINS):
-        lost, noise = _lost(scores, margin)
-        if lost > TOLERANCE + noise + 1e-12:
+        if full - int(_answers(scores, margin)[0].sum()) > allowed:
             break
         chosen = margin
     return chosen
-
-
-def _lost(scores: Scores, margin: float) -> tuple[float, float]:
-    """The accuracy that stopping at a margin loses against all steps, and its standard error."""
-    early, full = _answers(scores, margin)[0], scores.correct[-1]
-    b, c = int((full & ~early).sum()), int((early & ~full).sum())
-    return (b - c) / len(scores), math.sqrt(max(b + c, 1)) / len(scores)
 
 
 def _answers(scores: Scores, margin: float) -> tuple[Array, Array]:

@@ -76,6 +76,14 @@ RULES: tuple[Rule, ...] = (
         SNNTORCH,
         nodes(nir.IF),
     ),
+    Rule(
+        ("snntorch",),
+        "recurrent edges of a flat graph fail on import",
+        "nest the neuron and its recurrent weights in a graph of their own, or run it in SpikingJelly",
+        "ran",
+        SNNTORCH,
+        nodes(that=late),
+    ),
     Rule(("snntorch",), "its dt is fixed at 1e-4", "export with --dt 1e-4", "ran", SNNTORCH, other_dt),
     Rule(
         ("snntorch",),
