@@ -1,7 +1,7 @@
 """torch → NIR: the passes from a module to a graph; `torch_nodes` has the table from layer to node.
 
 trace_step      one time step as a list of layers
-with_membranes  spiking layers as the file says them
+expanded        spiking layers as the cells that the file says them with
 fold            batch normalization into the weights before it
 with_windows    adaptive pooling into pooling with a window
 average_to_sum  (on request) average pooling into sum pooling
@@ -15,7 +15,6 @@ from typing import Any
 
 import nir
 import numpy as np
-from snntorch import Leaky
 from torch import nn
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
@@ -26,7 +25,8 @@ from ..graph.shapes import Shape, infer_shape
 from ..graph.timing import DEFAULT_DT
 from .fold_batchnorm import WEIGHTED, fold, rebuilt
 from .network import INPUT, OUTPUT, Layer, Network
-from .nodes import NODES, Membrane, beta_and_theta, kind_of, refuse_unknown
+from .nodes import NODES, kind_of, refuse_unknown
+from .snntorch_neurons import expanded
 from .sum_pooling import average_to_sum
 from .tracing import trace_step
 
@@ -43,7 +43,8 @@ def to_nir(
 
     Args:
         model: any module that torch.fx traces, of Conv1d, Conv2d, BatchNorm, Linear, AvgPool2d, AdaptiveAvgPool2d,
-            Flatten, Dropout, `+` and `snntorch.Leaky` with reset to zero; networks of idsnn.
+            Flatten, Dropout, `+` and snnTorch's `Leaky`, `Synaptic`, `Lapicque`, `RLeaky` and `RSynaptic`; networks of
+            idsnn.
         input_shape: of one sample at one step, (C, H, W), (C, L) or (K,).
         dt: the step in seconds that time constants refer to; None: the metadata's, else 1e-4.
         pool: `avg`, or `sum` for pooling that keeps spikes whole numbers.
@@ -66,7 +67,7 @@ def prepare(model: nn.Module, input_shape: tuple[int, ...], *, dt: float | None 
         raise ValueError(f"pool = {pool!r}: 'avg' or 'sum'")
     network = trace_step(model)
     refuse_unknown(network)
-    network = with_membranes(network, DEFAULT_DT if dt is None else dt)
+    network = expanded(network, DEFAULT_DT if dt is None else dt)
     network = with_windows(fold(network), input_shape)
     if pool == "sum":
         network = average_to_sum(network)
@@ -80,7 +81,7 @@ def to_graph(network: Network, input_shape: tuple[int, ...]) -> nir.NIRGraph:
     for layer, node, shape in _converted(network, input_shape):
         nodes[layer.name], shapes[layer.name] = node, shape
     nodes[OUTPUT] = nir.Output(np.array(shapes[network.outputs[0]]))
-    edges = [(source, layer.name) for layer in network.layers for source in layer.sources]
+    edges = [(source, layer.name) for layer in network.layers for source in (*layer.sources, *layer.late)]
     edges += [(source, OUTPUT) for source in network.outputs]
     graph = nir.NIRGraph(nodes=nodes, edges=edges, type_check=False)
     fill_types(graph)
@@ -96,17 +97,6 @@ def with_windows(network: Network, input_shape: tuple[int, ...]) -> Network:
         if isinstance(layer.module, nn.AdaptiveAvgPool2d):
             windows[layer.name] = nn.AvgPool2d((int(node.kernel_size[0]), int(node.kernel_size[1])))
     return network.with_modules(windows)
-
-
-def with_membranes(network: Network, dt: float) -> Network:
-    """The network with a `Membrane` for every spiking layer, its parameters at the float32 numbers of the file."""
-    membranes: dict[str, nn.Module] = {}
-    for layer in network.layers:
-        if isinstance(layer.module, Leaky):
-            beta, theta = beta_and_theta(layer)
-            tau, v_threshold = np.float32(dt / (1 - beta)), np.float32((1 - beta) * theta)
-            membranes[layer.name] = Membrane(np.asarray(tau), np.asarray(v_threshold), dt)
-    return network.with_modules(membranes)
 
 
 def as_float32(network: Network) -> Network:

@@ -25,12 +25,14 @@ class Layer:
         path: the module's dotted path in the model, for messages.
         module: what is applied to the sum of the sources.
         sources: names of layers, or `input`.
+        late: names of layers whose outputs of the step before are added, zeros at first.
     """
 
     name: str
     path: str
     module: Any  # an nn.Module; torch types a layer's own attributes loosely
     sources: tuple[str, ...]
+    late: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path} ({type(self.module).__name__})"
@@ -51,6 +53,16 @@ class Network:
         """The names of the layers that a layer feeds; `output` where it is part of the output."""
         found = [layer.name for layer in self.layers if name in layer.sources]
         return [*found, OUTPUT] if name in self.outputs else found
+
+    def pruned(self) -> Network:
+        """Only what the output depends on."""
+        feeding = {layer.name: (*layer.sources, *layer.late) for layer in self.layers}
+        needed, stack = set(self.outputs), list(self.outputs)
+        while stack:
+            new = [name for name in feeding.get(stack.pop(), ()) if name not in needed]
+            needed.update(new)
+            stack.extend(new)
+        return replace(self, layers=tuple(layer for layer in self.layers if layer.name in needed))
 
     def with_modules(self, modules: Mapping[str, nn.Module]) -> Network:
         """The network with other modules under the given names."""

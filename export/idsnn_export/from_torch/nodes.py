@@ -1,6 +1,7 @@
 """Torch layer → NIR node: the table, and what a layer must not be.
 
-A spiking layer v[t] = beta v[t-1] (1 - s[t-1]) + I[t], s = v > theta, becomes a LIF node with
+Spiking layers are cells by then (`snntorch_neurons`, `cells`). Reset to zero, v[t] = beta v[t-1] (1 - s[t-1]) + I[t],
+s = v > theta, is a LIF node with
 
     tau = dt / (1 - beta),   r = 1,   v_threshold = (1 - beta) theta,   v_leak = v_reset = 0
 
@@ -14,57 +15,17 @@ from typing import Any
 
 import nir
 import numpy as np
-import torch
-from snntorch import Leaky
 from torch import Tensor, nn
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from ..graph.shapes import Shape
-from ..graph.timing import leak
+from .cells import Fire, Leak, Membrane, Recur, Synapse, Weigh
 from .fold_batchnorm import FOLDS_INTO
 from .network import Layer, Network
+from .snntorch_neurons import SPIKING, Readout
 from .sum_pooling import SumPool2d
-
-
-class Membrane(nn.Module):
-    """The torch twin of one NIR LIF node, with exactly the float32 parameters of the file.
-
-    beta = 1 - dt/tau and theta = v_threshold / (dt/tau) are what the file means in training's units.
-    """
-
-    def __init__(self, tau: Array, v_threshold: Array, dt: float) -> None:
-        super().__init__()
-        self.tau, self.v_threshold = tau, v_threshold
-        self.scale = leak(tau, dt)  # NIR's membrane is this times training's
-        self.beta, self.theta = 1 - self.scale, v_threshold / self.scale
-
-
-def beta_and_theta(layer: Layer) -> tuple[Array, Array]:
-    """A spiking layer's decay and threshold in float64, one number each or arrays that broadcast as torch's do.
-
-    Raises:
-        UnsupportedError: anything but reset to zero, beta not between 0 and 1, or an option with no form in NIR.
-    """
-    neuron = layer.module
-    reasons = {
-        f"reset by {neuron.reset_mechanism!r} has no NIR form; train with reset_mechanism='zero'": (
-            neuron.reset_mechanism != "zero"
-        ),
-        "inhibition has no NIR form": bool(neuron.inhibition),
-        "a quantized state has no NIR form": bool(neuron.state_quant),
-        "graded spikes have no NIR form": float(neuron.graded_spikes_factor) != 1,
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise UnsupportedError(f"{layer}: {reason}")
-    beta, theta = (torch.as_tensor(v).detach().double().cpu().numpy() for v in (neuron.beta, neuron.threshold))
-    beta = beta.clip(0, 1)  # as snnTorch does
-    if not ((beta > 0) & (beta < 1)).all():
-        worst = beta.ravel()[np.abs(beta - 0.5).argmax()]
-        raise UnsupportedError(f"{layer}: beta = {worst:g}; tau = dt / (1 - beta) needs it between 0 and 1")
-    return beta, theta
 
 
 def refuse_unknown(network: Network) -> None:
@@ -80,8 +41,8 @@ def refuse_unknown(network: Network) -> None:
 
 
 def kind_of(layer: Layer) -> type[nn.Module]:
-    """The layer's key in `NODES`; any spiking layer is a `Membrane` to be."""
-    return Membrane if isinstance(layer.module, Leaky) else type(layer.module)
+    """The layer's key in `NODES`; any spiking layer, and its membrane where it is read, will be cells."""
+    return Membrane if isinstance(layer.module, (*SPIKING, Readout)) else type(layer.module)
 
 
 def _array(values: Tensor) -> Array:
@@ -135,24 +96,12 @@ def _flatten(module: Any, shape: Shape) -> nir.NIRNode:
     return nir.Flatten(np.array(shape), start_dim=first, end_dim=last)
 
 
-def _lif(module: Membrane, shape: Shape) -> nir.NIRNode:
-    def spread(values: Array) -> Array:
-        try:  # torch's rule: trailing axes meet, and the batch comes first
-            return np.ascontiguousarray(np.broadcast_to(values, (1, *shape))[0])
-        except ValueError:
-            raise UnsupportedError(f"parameters of shape {values.shape} do not fit neurons of {shape}") from None
-
-    zeros = np.zeros(shape, np.float32)
-    return nir.LIF(
-        tau=spread(module.tau),
-        r=zeros + 1,
-        v_leak=zeros,
-        v_threshold=spread(module.v_threshold),
-        v_reset=zeros.copy(),
-    )
+def _cell(module: Any, shape: Shape) -> nir.NIRNode:
+    node: nir.NIRNode = module.node(shape)
+    return node
 
 
-# Layer type → node, from the layer and the shape of its input. A `Membrane` is what a spiking layer becomes.
+# Layer type → node, from the layer and the shape of its input. The cells are what spiking layers become.
 NODES: dict[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = {
     nn.Conv1d: _conv,
     nn.Conv2d: _conv,
@@ -161,7 +110,7 @@ NODES: dict[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = {
     nn.AdaptiveAvgPool2d: _adaptive,
     SumPool2d: _pool(nir.SumPool2d),
     nn.Flatten: _flatten,
-    Membrane: _lif,
+    **dict.fromkeys((Membrane, Synapse, Leak, Fire, Weigh, Recur), _cell),
 }
 
 # What a layer's option must not be.
@@ -179,8 +128,6 @@ ADVICE = {
     "LayerNorm": "it cannot be folded into weights; use BatchNorm2d",
     "InstanceNorm2d": "it cannot be folded into weights; use BatchNorm2d",
     "ConvTranspose2d": "NIR has no transposed convolution",
-    "RLeaky": "its recurrence is not traced yet as edges; write the recurrent weights as a Linear layer of a NIR graph",
-    "Synaptic": "of snnTorch's neurons Leaky is supported",
-    "Alpha": "of snnTorch's neurons Leaky is supported",
-    "Lapicque": "of snnTorch's neurons Leaky is supported",
+    "Alpha": "of snnTorch's neurons Leaky, Synaptic, Lapicque, RLeaky and RSynaptic have one",
+    "LeakyParallel": "it has no reset within a sequence; use Leaky",
 }

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from snntorch import Leaky
+from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 
+from idsnn.neuron import LIF
 from idsnn_deploy.arrays import Array
-from idsnn_deploy.errors import UnsupportedError
 
 from ..reference.interpreter import Trace
+from .cells import Cell, Stepped
 from .network import INPUT, Network
-from .nodes import Membrane
+from .snntorch_neurons import Readout
 from .tracing import trace_step
+
+STATES = ("spk", "syn", "mem")  # the names of snnTorch's states
 
 
 def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = False) -> Trace:
@@ -29,13 +33,13 @@ def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = F
         timesteps: T.
         frames: x has one entry per step.
     """
-    neurons = {layer.name: layer.module for layer in network.layers if isinstance(layer.module, Membrane)}
     outputs, spikes, membranes = _run(network, _each_step(x, np.float64, timesteps, frames))
+    fire = {layer.name: layer.module.threshold for layer in network.layers if layer.name in spikes}
     return Trace(
         outputs,
         {name: each > 0 for name, each in spikes.items()},
-        {name: each * neurons[name].scale for name, each in membranes.items()},
-        {name: neuron.v_threshold.astype(np.float64) for name, neuron in neurons.items()},
+        membranes,
+        {name: threshold.astype(np.float64) for name, threshold in fire.items()},
     )
 
 
@@ -49,7 +53,9 @@ def run_model(model: nn.Module, x: Array, timesteps: int, *, frames: bool = Fals
         raise ValueError(f"{type(model).__name__} is in training mode; call .eval() first")
     if hasattr(model, "forward_step") and hasattr(model, "timesteps"):
         return _watched(model, torch.as_tensor(np.asarray(x, np.float32)), timesteps)
-    outputs, spikes, _ = _run(trace_step(model), _each_step(x, np.float32, timesteps, frames))
+    network = trace_step(model)
+    with _from_rest(network):
+        outputs, spikes, _ = _run(network, _each_step(x, np.float32, timesteps, frames))
     return outputs.mean(0), {name: each > 0 for name, each in spikes.items()}
 
 
@@ -76,45 +82,62 @@ def _watched(model: Any, x: Tensor, timesteps: int) -> tuple[Array, dict[str, Ar
 
 
 def _run(network: Network, steps: Iterable[Tensor]) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-    """Outputs (T, N, ...), and spikes and membranes before reset {name: (T, N, ...)} of the spiking layers."""
-    states: dict[str, Tensor] = {}
+    """Outputs (T, N, ...), and spikes and membranes before reset {name: (T, N, ...)} of the layers that fire."""
+    states: dict[str, Any] = {}
     outputs: list[Array] = []
     spikes: dict[str, list[Array]] = {}
     membranes: dict[str, list[Array]] = {}
+    values: dict[str, Tensor] = {}
     with torch.no_grad():
         for frame in steps:
-            values = {INPUT: frame}
+            last, values = values, {INPUT: frame}
             for layer in network.layers:
-                total = _sum(values, layer.sources)
-                if not isinstance(layer.module, (Leaky, Membrane)):
-                    values[layer.name] = layer.module(total)
-                    continue
-                beta, theta = _parameters(layer.module, total)
-                v = beta * states.get(layer.name, torch.zeros_like(total)) + total
-                s = (v > theta).to(v.dtype)
-                values[layer.name], states[layer.name] = s, v * (1 - s)
-                spikes.setdefault(layer.name, []).append(s.numpy())
-                membranes.setdefault(layer.name, []).append(v.numpy())
-            outputs.append(_sum(values, network.outputs).numpy())
+                name, heard = layer.name, [values[source] for source in layer.sources]
+                total = _sum([*heard, *(last[source] for source in layer.late if source in last)])
+                values[name], states[name], membrane = _step(layer.module, total, states.get(name))
+                if isinstance(layer.module, SpikingNeuron) or membrane is not None:
+                    spikes.setdefault(name, []).append(values[name].numpy())
+                if membrane is not None:
+                    membranes.setdefault(name, []).append(membrane.numpy())
+            outputs.append(_sum([values[source] for source in network.outputs]).numpy())
     return np.stack(outputs), _stacked(spikes), _stacked(membranes)
+
+
+def _step(module: Any, x: Tensor, state: Any) -> Stepped:
+    """One layer at one step; a layer of snnTorch runs itself, with its states inside."""
+    if isinstance(module, Cell):
+        return module.step(x, state)
+    if isinstance(module, LIF):  # without a membrane it takes whole sequences
+        spikes, membrane = module(x, torch.zeros_like(x) if state is None else state)
+        return Stepped(spikes, membrane)
+    if isinstance(module, Readout):
+        return Stepped(torch.as_tensor(module.neuron[0].mem))
+    y = module(x)
+    return Stepped(y[0] if isinstance(y, tuple) else y)
+
+
+@contextmanager
+def _from_rest(network: Network) -> Iterator[None]:
+    """snnTorch's layers at rest, and afterwards with the states that they had."""
+    held = [(layer.module, name) for layer in network.layers for name in STATES if hasattr(layer.module, name)]
+    kept = [getattr(module, name) for module, name in held]
+    try:
+        for module, name in held:
+            setattr(module, name, torch.zeros(0))
+        yield
+    finally:
+        for (module, name), value in zip(held, kept, strict=True):
+            setattr(module, name, value)
 
 
 def _stacked(record: dict[str, list[Array]]) -> dict[str, Array]:
     return {name: np.stack(each) for name, each in record.items()}
 
 
-def _parameters(module: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    if isinstance(module, Membrane):
-        return torch.as_tensor(module.beta).to(like), torch.as_tensor(module.theta).to(like)
-    if module.reset_mechanism != "zero":
-        raise UnsupportedError(f"reset by {module.reset_mechanism!r} is not what a LIF node does")
-    return module.beta.detach().clamp(0, 1).to(like), module.threshold.detach().to(like)
-
-
-def _sum(values: dict[str, Tensor], sources: tuple[str, ...]) -> Tensor:
-    total = values[sources[0]]
-    for source in sources[1:]:
-        total = total + values[source]
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
     return total
 
 

@@ -2,14 +2,14 @@
 
 Every network of idsnn has a method `forward_step(x)` for this; of other modules `forward` is taken. Spiking layers are
 called as `lif(x)`, as `lif(x, mem)` with `mem` an argument of the forward, or with snnTorch's `init_hidden=True`;
-their spikes go on, their membranes may only be returned. Dropout and identities are left out, as in eval mode.
+their spikes go on, and so may their membranes. Dropout and identities are left out, as in eval mode.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +20,17 @@ from idsnn_deploy.errors import UnsupportedError
 
 from .hooks import refuse_hooks
 from .network import INPUT, OUTPUT, Layer, Network
+from .snntorch_neurons import MEMBRANE, Readout, kind_in
 
 Sources = tuple[str, ...]
-STATE = object()  # stands for a membrane that is handed in or out
+STATE = object()  # stands for a state that is handed in or out
+
+
+class Held(NamedTuple):
+    """Stands for the membrane that a spiking layer hands out; it may be read."""
+
+    layer: Layer
+
 
 ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -84,7 +92,8 @@ class _Reader:
         }
         for node in self.graph.nodes:
             if node.op == "output":
-                return self._pruned(self._output(node))
+                outputs = self._output(node)
+                return Network(tuple(self.layers.values()), outputs).pruned()
             self.values[node] = read[node.op](node)
         raise UnsupportedError(f"{type(self.model).__name__}: gives no output")
 
@@ -153,32 +162,34 @@ class _Reader:
         layer = self.layers.get(value[0]) if isinstance(value, tuple) and len(value) == 1 else None
         if layer is None or not isinstance(layer.module, SpikingNeuron) or not isinstance(index, int):
             raise UnsupportedError(f"{_owner(node)}: indexing has no NIR form, but for `spikes, membrane = lif(x)`")
+        if index == MEMBRANE.get(kind_in(layer.module)):
+            return Held(layer)
         return value if index == 0 else STATE
 
     def _sources(self, node: fx.Node, argument: Any) -> Sources:
         value = self._value(argument)
+        if isinstance(value, Held):
+            return self._membrane(value.layer)
         if not isinstance(value, tuple):
             what = "a membrane" if value is STATE else f"`{argument}`"
             raise UnsupportedError(f"{_owner(node)}: takes {what} as its input; only layers' outputs have a NIR form")
         return value
 
+    def _membrane(self, neuron: Layer) -> Sources:
+        """A layer that stands for the membrane of a spiking layer."""
+        name = f"{neuron.name}_membrane"
+        self.layers.setdefault(name, Layer(name, neuron.path, Readout(neuron.module), (neuron.name,)))
+        return (name,)
+
     def _output(self, node: fx.Node) -> Sources:
         (result,) = node.args
         first, *others = result if isinstance(result, (tuple, list)) else (result,)
-        if any(self._value(other) is not STATE for other in others):
+        if any(self._value(other) is not STATE and not isinstance(self._value(other), Held) for other in others):
             raise UnsupportedError("the model returns several outputs; besides the first only membranes are understood")
         return self._sources(node, first)
 
     def _value(self, argument: Any) -> Any:
         return self.values.get(argument) if isinstance(argument, fx.Node) else None
-
-    def _pruned(self, outputs: Sources) -> Network:
-        """Only what the output depends on."""
-        needed = set(outputs)
-        for layer in reversed(self.layers.values()):
-            if layer.name in needed:
-                needed.update(layer.sources)
-        return Network(tuple(layer for layer in self.layers.values() if layer.name in needed), outputs)
 
 
 def _owner(node: fx.Node, root: str = "the model") -> str:
