@@ -48,7 +48,7 @@ class SoftReset(nir.NIRNode):  # type: ignore[misc]  # nir has no types
 
 
 def fused(plan: Plan) -> Plan:
-    """The plan with one step for every triple; what it computes is the same."""
+    """The plan with one step for every triple, or the plan itself; what it computes is the same."""
     readers: dict[str, list[Step]] = {step.name: [] for step in plan.steps}
     for step in plan.steps:
         for source in step.sources:
@@ -62,7 +62,7 @@ def fused(plan: Plan) -> Plan:
             sources = tuple(source for source in membrane.sources if source.name != scale.name)
             steps[threshold.name] = replace(threshold, node=node, sources=sources)
             del steps[membrane.name], steps[scale.name]
-    return replace(plan, steps=tuple(steps.values()))
+    return plan if len(steps) == len(plan.steps) else replace(plan, steps=tuple(steps.values()))
 
 
 def _triple(plan: Plan, threshold: Step, readers: dict[str, list[Step]]) -> tuple[Step, Step] | None:
