@@ -1,10 +1,11 @@
 # make demo    the whole pipeline on scikit-learn's digits: train, export, evaluate, run
+# make fuzz    mutants of every kind of file against the commands that open it (COUNT=2000 per kind, an hour or more)
 # make test    format, lint, types, import contracts, the test suite
 # make install .venv with every extra and the development tools, pinned by constraints.txt
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-.PHONY: install demo test check pytest mutants test-bare test-oldest browser kills format constraints clean
+.PHONY: install demo test check pytest mutants fuzz kills test-bare test-oldest browser format constraints clean
 
 install: $(STAMP)
 
@@ -38,6 +39,12 @@ mutants: install
 test-bare: install
 	cd / && env -i PATH=/usr/bin:/bin TERM=dumb LC_ALL=C XDG_CACHE_HOME=/dev/null IDSNN_TEST_DATA="$(IDSNN_TEST_DATA)" \
 	  $(CURDIR)/$(BIN)/python -m pytest --numprocesses 2 -p no:cacheprovider $(CURDIR)/tests
+
+# SEED=N repeats a run; what found a fault lies in FUZZ_KEEP.
+COUNT ?= 2000
+FUZZ_KEEP ?= runs/fuzz
+fuzz: install
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -W ignore -m fuzzing --count $(COUNT) $(if $(SEED),--seed $(SEED)) --keep ../$(FUZZ_KEEP)
 
 # The oldest onnxruntime that a device may have: the runtime's tests in an environment of their own.
 test-oldest: install

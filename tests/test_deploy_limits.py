@@ -208,6 +208,24 @@ def test_warnings_are_as_before_when_threads_have_read_images() -> None:
     assert list(warnings.filters) == before
 
 
+def test_decoders_say_nothing_past_python(capfd: pytest.CaptureFixture[str]) -> None:
+    """libtiff writes to the file descriptor, Pillow's logger to standard error where nobody has set up logging."""
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 31)).astype(np.uint8)).save(
+        stream, "TIFF", compression="tiff_lzw"
+    )
+    data, refused = stream.getvalue(), 0
+    for place in range(8, len(data), 3):
+        try:
+            load_image(data[:place] + b"\xff\xff" + data[place + 2 :])
+        except ImageError:
+            refused += 1
+    assert refused
+    assert capfd.readouterr() == ("", "")
+    os.write(2, b"here again")
+    assert capfd.readouterr().err == "here again"
+
+
 def test_a_class_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
     folder = bytes(tmp_path / "train") + b"/caf\xe9"
     os.makedirs(folder)

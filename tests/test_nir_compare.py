@@ -140,3 +140,14 @@ def test_a_normalization_that_does_not_fit_the_input_is_refused(tmp_path: Path) 
         compare(tmp_path / "a.nir", tmp_path / "a.nir")
     with pytest.raises(GraphError, match="mean and std have 7 values"):
         open_source(ExportConfig(tmp_path / "a.nir"))
+
+
+def test_two_models_are_compared_by_their_spikes_alone(tmp_path: Path) -> None:
+    """Neither shows membranes, which are what tells rounding from a fault."""
+    written(tmp_path, "a")
+    written(tmp_path, "b", change=0.5)
+    a, b = tmp_path / "a.probe.onnx", tmp_path / "b.probe.onnx"
+    assert compare(a, a).agree
+    found = compare(a, b)
+    assert not found.agree
+    assert "lif2: spikes differ in" in str(found)

@@ -91,6 +91,9 @@ def diff(names: tuple[str, str], reference: Trace, other: Trace, structure: Sequ
         if other.spikes[name].shape not in (spikes.shape, spikes.shape[:2]):
             structure.append(f"{name}: spikes of shapes {spikes.shape} and {other.spikes[name].shape}")
             del common[name]
+    if not reference.membranes:  # two models: nothing says how near a threshold a neuron was
+        structure += _unlike(common, other)
+        common = {}
     reference, other = _flat(reference), _flat(other)
     seen = replace(reference, spikes=common)
     counted = {name for name, spikes in common.items() if other.spikes[name].ndim < spikes.ndim}
@@ -117,6 +120,16 @@ def diff(names: tuple[str, str], reference: Trace, other: Trace, structure: Sequ
 def _flat(run: Trace) -> Trace:
     """The run with outputs (T, N, K), in C order: an ONNX file knows no other shape."""
     return replace(run, outputs=run.outputs.reshape(*run.outputs.shape[:2], -1))
+
+
+def _unlike(common: dict[str, Array], other: Trace) -> list[str]:
+    """The layers whose spikes or counts are not equal, in words."""
+    lines = []
+    for name, spikes in common.items():
+        unequal = (spikes != other.spikes[name]).reshape(*spikes.shape[:2], -1).any(axis=(0, 2))
+        if unequal.any():
+            lines.append(f"{name}: spikes differ in {unequal.sum()} samples; compare with the graph to see why")
+    return lines
 
 
 def _first(found: Sequence[Divergence]) -> Divergence | None:

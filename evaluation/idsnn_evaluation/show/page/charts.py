@@ -190,7 +190,7 @@ def _scale(low: float, high: float) -> tuple[float, float, _Ticks]:
     start, stop = max(0.0, np.floor(low / step) * step), min(1.0, np.ceil(high / step) * step)
     if stop - start < step:
         start = max(0.0, stop - step)
-        stop = start + step
+        stop = start + step  # where every answer is wrong
     ticks = [float(start + i * step) for i in range(round((stop - start) / step) + 1)]
     return float(start), float(stop), _Ticks(ticks, 1 if step < 0.01 else 0)
 
