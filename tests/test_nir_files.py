@@ -244,6 +244,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, Path], None], str]] = {
     "no graph": (lambda file, folder: file.pop("node"), "no group"),
     "a graph that is a layer": (_replaced("node/type", "Affine"), "Affine"),
     "an input of astronomic size": (_replaced("node/nodes/input/shape", np.array([1 << 40, 4, 4])), "1099511627776"),
+    "groups that are a list": (_replaced("node/nodes/conv1/groups", np.array([1])), "wrong `groups`"),
     "a bad padding": (_replaced("node/nodes/conv1/padding", "circular"), "padding"),
     "metadata of another version": (
         lambda file, folder: file.create_dataset("node/metadata/idsnn", data='{"timesteps": 4, "format_version": 7}'),

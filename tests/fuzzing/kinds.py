@@ -83,7 +83,7 @@ def _device(at: str) -> list[Command]:
 
 
 def _teacher(at: str, file: str) -> list[Command]:
-    return [_train(*TINY, "--teacher", f"{at}/{file}", "--dry-run", "--out", f"{at}/new")]
+    return [_train("--config", f"{at}/settings.json", "--teacher", f"{at}/{file}", "--dry-run", "--out", f"{at}/new")]
 
 
 KINDS: dict[str, Kind] = {
@@ -142,6 +142,7 @@ def samples(run: Path, bundle: Path, into: Path) -> Path:
     shutil.copytree(into / "run", into / "stopped", ignore=shutil.ignore_patterns("summary.json"))
     for name, file in (("x.nir", "model.nir"), ("x.onnx", "model.probe.onnx")):
         shutil.copy(bundle / file, into / name)
+    shutil.copy(run / "config.json", into / "settings.json")
     shutil.copy(run / "teacher.safetensors", into / "x.safetensors")
     torch.save(read_weights(run / "teacher.safetensors"), into / "x.pth")
     rng = np.random.default_rng(0)

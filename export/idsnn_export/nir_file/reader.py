@@ -40,6 +40,7 @@ from .hdf5_heap import Heap
 LIMIT = 1 << 30  # bytes of a file, of all its data sets and of what one node gives
 RATIO = 1100  # bytes of a data set to bytes in the file
 SMALL = 1 << 16  # bytes below which the ratio does not matter
+SCALARS = frozenset({"groups", "start_dim", "end_dim"})  # fields that are one integer
 INFLATED = 1 << 16  # bytes of a compressed chunk above which it is inflated by hand first
 DEPTH, NODES, EDGES = 16, 10_000, 100_000
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
@@ -243,6 +244,8 @@ def _fitting(name: str, value: Any) -> bool:
         return isinstance(value, dict)
     if name == "type" or (name == "padding" and isinstance(value, str)):
         return isinstance(value, str)
+    if name in SCALARS:
+        return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iu"
     return name == "edges" or (not isinstance(value, (dict, str)) and np.asarray(value).dtype.kind in "fiu")
 
 
