@@ -34,7 +34,7 @@ from traced import NEEDS_SPACE, Operation, Outcome, at_once, killed_before, oper
 
 import idsnn.cli
 import idsnn.display
-import idsnn.train
+import idsnn.trainer
 import idsnn_export.bundle
 import idsnn_export.cli
 from idsnn_deploy.text_table import format_table

@@ -33,7 +33,7 @@ import torch
 from idsnn.config import TrainConfig
 from idsnn.config import settings as config_settings
 from idsnn.display import Display
-from idsnn.train import train
+from idsnn.trainer import train
 from idsnn_deploy.errors import DivergedError, IdsnnError, ParityError, RunError
 from idsnn_evaluation import evaluate
 from idsnn_evaluation.data import open_source

@@ -13,22 +13,26 @@ from idsnn_deploy.lazy import lazy
 if TYPE_CHECKING:
     from .checkpoint import load_run as load_run
     from .checkpoint import save_pretrained as save_pretrained
+    from .config import TrainConfig as TrainConfig
     from .distill import distillation_loss as distillation_loss
     from .initialize import initialize_from as initialize_from
     from .networks.protocol import SpikingNetwork as SpikingNetwork
     from .networks.resnet import ResNet as ResNet
     from .networks.resnet import SpikingResNet as SpikingResNet
     from .neuron import LIF as LIF
+    from .trainer import train as train
 
 _HOME = {
     "LIF": "neuron",
     "ResNet": "networks.resnet",
     "SpikingNetwork": "networks.protocol",
     "SpikingResNet": "networks.resnet",
+    "TrainConfig": "config",
     "distillation_loss": "distill",
     "initialize_from": "initialize",
     "load_run": "checkpoint",
     "save_pretrained": "checkpoint",
+    "train": "trainer",
 }
 __all__ = list(_HOME)
 __version__ = version("idsnn")

@@ -72,7 +72,7 @@ def _run(arguments: list[str]) -> int:
 def _train(config: TrainConfig, folder: Path, flags: Flags) -> int:
     from .devices import make_fabric
     from .display import Display
-    from .train import Trainer
+    from .trainer import Trainer
 
     fabric = make_fabric(config)
     display = Display(quiet=not fabric.is_global_zero)

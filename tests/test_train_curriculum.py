@@ -135,7 +135,7 @@ def test_networks_see_each_stages_images_and_are_assessed_as_they_are_deployed(
 
     monkeypatch.setattr(SpikingResNet, "step_logits", watched(SpikingResNet.step_logits))
     monkeypatch.setattr(ResNet, "forward", watched_teacher(ResNet.forward))
-    from idsnn import train as training
+    from idsnn import trainer as training
 
     monkeypatch.setattr(training, "try_stages", lambda *_: None)
     flags = ["--stages", "1x4@1", "1x6@3", "--teacher-stages", "1x5@1", "--out", str(tmp_path / "run")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import nn
 
 from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import write_bytes, write_json
+from idsnn_deploy.reading import Division
 from idsnn_deploy.versions import versions
 
 from .checkpoint import load_teacher, load_weights, read_weights, save_weights
@@ -29,6 +31,7 @@ from .devices import device_name, kernel_for, make_fabric
 from .display import Display
 from .dry_run import check_sizes, try_stages
 from .fit import Fitter, assess
+from .given import write_given
 from .initialize import initialize_from
 from .kernel import EAGER
 from .last_checkpoint import Checkpoint
@@ -50,7 +53,13 @@ _SUMMARIZED = ("dataset", "network", "arm", "timesteps", "epochs", "stages", "te
 
 
 def train(
-    config: TrainConfig, folder: Path, *, resume: bool = False, force: bool = False, display: Display | None = None
+    config: TrainConfig,
+    folder: Path | str,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    display: Display | None = None,
+    data: Any = None,
 ) -> dict[str, Any]:
     """Trains as `config` says, writes the run folder and returns its summary.
 
@@ -60,6 +69,8 @@ def train(
         resume: go on from the folder's last.ckpt; where no run was begun, begin.
         force: replace the run that is there; files that are not a run's stay.
         display: where progress is shown.
+        data: arrays, a torch Dataset or a Hugging Face data set, or (train, test) of them (`given`), instead of the
+            config's data set; they are written to a file beside the run, from which it exports and evaluates.
 
     Raises:
         UsageError: a value that cannot be used, a folder that exists or another process's; nothing is written.
@@ -68,7 +79,12 @@ def train(
         DivergedError: the loss left the finite numbers; the last checkpoint stays.
     """
     config.check()
+    folder = Path(folder)
     with held(folder, resume, force):
+        if data is not None:
+            file = folder.with_name(f"{folder.name}-data.npz")
+            write_given(data, file, Division(config.test_fraction, config.split_seed))
+            config = replace(config, dataset="npz", data=str(file))
         fabric = make_fabric(config)
         return Trainer(config, folder, fabric, display or Display(quiet=not fabric.is_global_zero), resume).run()
 
