@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from idsnn.config import TrainConfig
-from idsnn.train import train
+from idsnn.trainer import train
 
 RUN = Path("runs/example")
 
