@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import nir
 import numpy as np
 import pytest
-from graphs import CASES, DT, STEPS, affine, full, graph, inputs, lif, soft_reset
+from graphs import CASES, DT, RESETS, STEPS, affine, conv, full, graph, inputs, lif, soft_reset
 from onnx_runs import run
 
+from idsnn_deploy.check import check_bundle
 from idsnn_deploy.json_types import write
+from idsnn_deploy.manifest import read_bundle
+from idsnn_evaluation import evaluate
+from idsnn_export.bundle import export_bundle
+from idsnn_export.config import ExportConfig
 from idsnn_export.graph.layers import layer_table
 from idsnn_export.graph.plan import Incoming, Plan, plan
 from idsnn_export.graph.soft_reset import SoftReset, fused
 from idsnn_export.lint.engine import TARGETS, lint
 from idsnn_export.lowering import to_onnx
-from idsnn_export.reference.interpreter import interpret
+from idsnn_export.nir_file.writer import write_nir
+from idsnn_export.reference.interpreter import interpret, trace
 
 EDGES = [("input", "fc"), ("fc", "membrane"), ("membrane", "lif"), ("lif", "reset"), ("reset", "membrane")]
 
@@ -148,3 +155,21 @@ def test_the_linter_names_the_neuron_once_and_says_what_to_do(target: str) -> No
     assert [each.type for each in found] == ["SoftReset"]
     assert found[0].advice == "train with reset to zero"
     assert not [each for each in lint(CASES["reset_by_subtraction"].build(), target) if each.node == "membrane"]
+
+
+def test_a_bundle_of_such_neurons_checks_and_counts_one_layer(tmp_path: Path) -> None:
+    """Three nodes in the file; one layer, with its spikes, in the manifest and the report."""
+    nodes = {"conv": conv((1, 4, 4), 3), **soft_reset(nir.I(full((3, 4, 4), 1 / DT)), 1.0, -1.0, 3, 4, 4)}
+    nodes |= {"flatten": nir.Flatten(np.array([3, 4, 4]), start_dim=-3, end_dim=-1), "fc": affine(48, 3)}
+    edges = [("input", "conv"), ("conv", "membrane"), *RESETS, ("lif", "flatten"), ("flatten", "fc"), ("fc", "output")]
+    network = graph(nodes, edges, (1, 4, 4), (3,))
+    write_nir(tmp_path / "net.nir", network)
+    asked = ExportConfig(tmp_path / "net.nir", out=tmp_path / "bundle", timesteps=4, encoding="static")
+    folder, manifest = export_bundle(asked)
+    assert [(each.name, each.reset) for each in manifest.neurons] == [("lif", "subtract")]
+    assert all(replay.passed for replay in check_bundle(read_bundle(folder)))
+    images = np.random.default_rng(0).random((8, 1, 4, 4), dtype=np.float32)
+    totals = evaluate(folder, images, np.zeros(8, int)).to_dict()["totals"]  # per sample
+    fired = trace(network, images, 4).spikes["lif"]
+    assert 8 * totals["spikes"] == fired.sum() > 0
+    assert (totals["neurons"], totals["neuron_updates"]) == (48, 4 * 48)
