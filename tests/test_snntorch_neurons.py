@@ -201,7 +201,10 @@ def test_a_membrane_on_its_threshold_fires_as_in_snntorch() -> None:
     x = np.full((4, 1, 1), 0.5, np.float32)
     _, spikes = stepped(model, x)
     assert spikes["0"].ravel().tolist() == [False, True, True, True]  # 0.5, 1, 1, 1; v >= theta would fire at once
-    np.testing.assert_array_equal(trace(to_nir(model, (1,)), x, 4).spikes["0"], spikes["0"])
+    graph = to_nir(model, (1,))
+    np.testing.assert_array_equal(trace(graph, x, 4).spikes["0"], spikes["0"])
+    graph.nodes["0"].threshold = np.nextafter(graph.nodes["0"].threshold, np.float32(-np.inf))  # v >= theta
+    assert (trace(graph, x, 4).spikes["0"] != spikes["0"]).any()
 
 
 class Membrane(nn.Module):
@@ -285,6 +288,24 @@ def test_what_has_no_exact_form_is_refused_by_layer_with_the_way_out(name: str) 
 def test_a_membrane_that_is_reset_to_zero_is_not_read() -> None:
     with pytest.raises(UnsupportedError, match=r"lif2 \(Leaky\): its membrane is read.*'none'"):
         to_nir(Membrane(snn.Leaky(0.9, reset_mechanism="zero")).eval(), (FEATURES,))
+
+
+class Named(Membrane):
+    """A layer with the name of a part of a neuron."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(snn.Leaky(0.9))
+        self.name = name
+        self.add_module(name, nn.Linear(FEATURES, FEATURES))
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(getattr(self, self.name)(x))
+
+
+@pytest.mark.parametrize("name", ["lif1_membrane", "lif1_reset", "lif2_membrane"])
+def test_a_layer_with_the_name_of_a_neuron_s_part_is_refused_and_not_lost(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"{name}.*rename"):
+        to_nir(Named(name).eval(), (FEATURES,))
 
 
 class Mixed(nn.Module):

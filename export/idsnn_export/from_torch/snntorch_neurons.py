@@ -81,6 +81,12 @@ def expanded(network: Network, dt: float) -> Network:
             continue  # the `_membrane` of its neuron has its name
         neuron = isinstance(layer.module, SPIKING)
         layers += _twins(_numbers(layer, layer.module in read, dt)) if neuron else [layer]
+    names = [layer.name for layer in layers]
+    twice = next((layer for i, layer in enumerate(layers) if layer.name in names[:i]), None)
+    if twice is not None:
+        raise UnsupportedError(
+            f"{twice.path}: two nodes would be named {twice.name!r}, one of them part of a neuron; rename"
+        )
     return Network(tuple(layers), network.outputs).pruned()
 
 

@@ -178,7 +178,9 @@ class _Reader:
     def _membrane(self, neuron: Layer) -> Sources:
         """A layer that stands for the membrane of a spiking layer."""
         name = f"{neuron.name}_membrane"
-        self.layers.setdefault(name, Layer(name, neuron.path, Readout(neuron.module), (neuron.name,)))
+        known = self.layers.setdefault(name, Layer(name, neuron.path, Readout(neuron.module), (neuron.name,)))
+        if not isinstance(known.module, Readout):
+            raise UnsupportedError(f"{known}: has the name that the membrane of {neuron.path} needs; rename it")
         return (name,)
 
     def _output(self, node: fx.Node) -> Sources:
