@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> list[float]:
             began = time.perf_counter()
             for answer in stream.close() if chunk is None else stream.push(chunk):
                 now = time.perf_counter()
-                over = start + answer.time / 1e6 / given.speed if given.speed else began
-                latencies.append(1e3 * (now - max(over, start)))
+                ended = start + answer.time / 1e6 / given.speed if given.speed else began
+                latencies.append(1e3 * (now - min(ended, began)))  # a recording's end closes frames before theirs
                 sure = softmax(answer.mean).max()
                 print(
                     f"{file}  {answer.time:>8} µs  {session.labels[answer.label]:12} {sure:6.1%}  frame {answer.step}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import UsageError
-from .json_types import Count, Fraction, Positive
+from .json_types import Count, Fraction, Positive, WhereThere
 
 By = Literal["time", "count"]
 Values = Literal["counts", "binary"]
@@ -51,7 +51,7 @@ class Division:
 
     test_fraction: Fraction = 0.2
     split_seed: Count = 0
-    skip_broken: bool = False
+    skip_broken: WhereThere[bool] = False
 
 
 @dataclass(frozen=True)
