@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +39,7 @@ def _modules(folder: str) -> list[Path]:
 def _first(file: Path) -> str:
     """The docstring's first paragraph up to its first full stop, on one line."""
     words = " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n\n")[0].split())
-    return words.partition(". ")[0].removesuffix(".").replace("|", "\\|")
+    return re.split(r"(?<!Eq)(?<!Fig)\. ", words)[0].removesuffix(".").replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from idsnn_export.c_folder import judged, whole_input
 from idsnn_export.graph.layers import layer_table
 from idsnn_export.nir_file.reader import read_nir
 from idsnn_export.nir_file.writer import write_nir
-from idsnn_export.reference.integer import leak, run_integer
+from idsnn_export.reference.integer import decayed, run_integer
 from idsnn_export.reference.interpreter import trace
 
 DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "bundle"
@@ -105,7 +105,7 @@ def test_whole_numbers_spike_as_float64_does(name: str) -> None:
 
 def test_a_leak_rounds_to_the_nearest_whole_number_and_halves_upwards() -> None:
     half = 2**14  # k of 1/2
-    assert [int(leak(np.int64(m), np.int64(half))) for m in (3, 2, 1, 0, -1, -2, -3)] == [2, 1, 1, 0, 0, -1, -1]
+    assert [int(decayed(np.int64(m), np.int64(half))) for m in (3, 2, 1, 0, -1, -2, -3)] == [2, 1, 1, 0, 0, -1, -1]
 
 
 def test_a_neuron_by_hand() -> None:

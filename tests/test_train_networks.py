@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from idsnn import ResNet, SpikingResNet, distillation_loss, initialize_from
+from idsnn.config import TrainConfig
 from idsnn.initialize import MATCHES
 from idsnn.networks.protocol import SpikingNetwork, spiking
+from idsnn.networks.table import NETWORKS, build_student, build_teacher
 from idsnn.neuron import lif_step
 from idsnn.rates import FiringRates, odd_layers
 from idsnn_deploy.errors import RunError
@@ -201,6 +203,22 @@ def test_a_teacher_without_the_students_stage_is_named() -> None:
     ann.stages = ("conv1", "layer1")
     with pytest.raises(RunError, match=r"^bn1 has nothing to start from: the teacher's stages are conv1, layer1$"):
         initialize_from(ann, snn)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_architecture_of_the_table_keeps_the_protocol_and_starts_from_its_teacher(name: str) -> None:
+    row = NETWORKS[name]
+    depths = {"depth": row.student_depth, "teacher_depth": row.teacher_depth}
+    settings = {**vars(TrainConfig(network=name, width=2)), **depths, "input_shape": [3, 32, 32], "labels": ["a", "b"]}
+    student, teacher = build_student(settings), build_teacher(settings)
+    network = spiking(student)
+    x = torch.rand(2, 3, 32, 32)
+    assert network.step_logits(x).shape == (network.timesteps, 2, 2)
+    assert teacher(x).shape == (2, 2)
+    assert len(dict(network.neurons())) > 3
+    before = {key: value.clone() for key, value in student.state_dict().items()}
+    initialize_from(teacher, student)
+    assert any(not torch.equal(before[key], value) for key, value in student.state_dict().items())
 
 
 def test_what_the_trainer_needs_of_a_network_is_written_down() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from idsnn_deploy.commands import require_extra, run_command, say
@@ -40,3 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_flags(parser, EvaluateConfig)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,3 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add_flags(parser, ExportConfig)
     add_flags(parser, Otherwise)
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a neuron does in one step, in the graph's numbers: one table from node type to the constants of
+"""What a neuron does in one step, in the graph's numbers: a table from node type to its constants.
 
 v = k m + g I + c,   s = v > theta,   m = v_reset where s, else v         (current-based: I through i = k_syn i + ...)
 """
@@ -23,11 +23,11 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Dynamics:
-    """A neuron per element: v = decay m + I / scale ..., in the units of the graph; see the module docstring."""
+    """A neuron's constants, elementwise: `gain` g, `decay` k, `synapse` k_syn, and `offset` c / g."""
 
     gain: Reals
     decay: Reals
-    offset: Reals  # c / g
+    offset: Reals
     theta: Reals | None
     reset: Reals
     synapse: Reals | None = None

@@ -14,7 +14,7 @@ from idsnn_deploy.errors import UnsupportedError
 from ..graph.layers import is_synaptic
 from ..graph.plan import Plan, Step
 
-NEURONS = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold, nir.I, nir.LI, nir.CubaLI)
+MEMBRANES = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold, nir.I, nir.LI, nir.CubaLI)
 BETWEEN = (nir.AvgPool2d, nir.SumPool2d, nir.Flatten, nir.Scale)
 
 
@@ -58,7 +58,7 @@ def _extend(plan: Plan, step: Step, way: Way, found: list[Way]) -> None:
         longer = way
         if incoming.delayed:
             longer = replace(way, delayed=True, late=way.weights is None)
-        if isinstance(source.node, (*NEURONS, nir.Input)):
+        if isinstance(source.node, (*MEMBRANES, nir.Input)):
             found.append(replace(longer, source=source.name, late=longer.late and longer.weights is not None))
         else:
             _extend(plan, source, _through(source, longer), found)

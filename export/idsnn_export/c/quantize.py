@@ -32,7 +32,7 @@ from ..reference.equations import CELLS
 from ..reference.integer import LEAK_BITS, IntegerNetwork, Layer, Path
 from .bounds import membrane, proved
 from .dynamics import Dynamics, dynamics, readout_dynamics
-from .paths import NEURONS, Way, ways
+from .paths import MEMBRANES, Way, ways
 
 Reals = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def integer_network(
     layers: list[Layer] = []
     units = {plan.input: scale}
     for step in plan.steps:
-        if isinstance(step.node, NEURONS):
+        if isinstance(step.node, MEMBRANES):
             layer = _layer(plan, step, dynamics(step, dt), units, largest, timesteps)
             layers.append(layer)
             if layer.theta is None:

@@ -1,4 +1,4 @@
-"""torch → NIR: the passes from a module to a graph; `torch_nodes` has the table from layer to node.
+"""torch → NIR: the passes from a module to a graph; `nodes` has the table from layer to node.
 
 trace_step      one time step as a list of layers
 expanded        spiking layers as the cells that the file says them with

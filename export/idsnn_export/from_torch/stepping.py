@@ -28,7 +28,7 @@ def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = F
     """The trace of a prepared network in float64, in the units of its NIR graph.
 
     Args:
-        network: of `from_torch.prepare`.
+        network: of `convert.prepare`.
         x: (N, ...) the same at every step, or with `frames` (T, N, ...).
         timesteps: T.
         frames: x has one entry per step.

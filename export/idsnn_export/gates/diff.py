@@ -82,7 +82,7 @@ def diff(names: tuple[str, str], reference: Trace, other: Trace, structure: Sequ
         names: how to call the two.
         reference: with membranes, in float64 if it can be.
         other: its spikes are (T, N, ...), or counts (T, N); its membranes may be empty.
-        structure: what differs between the graphs, from `equal.differences`.
+        structure: what differs between the graphs, from `graph.equality.differences`.
     """
     structure = list(structure)
     common = {name: spikes for name, spikes in reference.spikes.items() if name in other.spikes}

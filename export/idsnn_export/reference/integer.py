@@ -3,8 +3,8 @@
 For every layer of neurons, at step t, in whole numbers, each element with constants of its own:
 
     x    = offset + sum over paths of amplitude path(s) 2^shift      s: spikes or inputs, of this step or the last
-    i    = leak(i, k_syn) + x,  x = i + offset_syn                   current-based neurons only
-    v    = leak(m, k) + x                                            leak(m, k) = floor((m k + 2^14) / 2^15)
+    i    = decayed(i, k_syn) + x,  x = i + offset_syn                   current-based neurons only
+    v    = decayed(m, k) + x                                         decayed(m, k) = floor((m k + 2^14) / 2^15)
     s    = v > theta                                                 a layer that does not fire gives v instead
     m    = reset where s, else v                                     without a leak (k = 2^15) at least -2^30
 
@@ -117,7 +117,7 @@ class _State:
     i: Integers
 
 
-def leak(m: Integers, k: Integers) -> Integers:
+def decayed(m: Integers, k: Integers) -> Integers:
     """floor((m k + 2^14) / 2^15): the nearest whole number to m k / 2^15, halves upwards."""
     return (m * k + (1 << (LEAK_BITS - 1))) >> LEAK_BITS
 
@@ -179,9 +179,9 @@ def _arriving(layer: Layer, now: dict[str, Integers], last: dict[str, Integers],
 
 def _step(layer: Layer, x: Integers, state: _State) -> Integers:
     if layer.synapse is not None:
-        state.i = leak(state.i, layer.synapse) + x
+        state.i = decayed(state.i, layer.synapse) + x
         x = state.i + layer.membrane_offset
-    v = leak(state.m, layer.decay) + x
+    v = decayed(state.m, layer.decay) + x
     v = np.where(layer.decay == 1 << LEAK_BITS, np.maximum(v, FLOOR), v)
     if layer.theta is None:
         state.m = v

@@ -55,7 +55,7 @@ static scratch divided(const idsnn_network *net, uint8_t *at, int32_t steps) {
 static int32_t halved15(int32_t v) { return (int32_t)(((uint32_t)v ^ 0x80000000u) >> LEAK_BITS) - 65536; }
 
 /* floor((m k + 2^14) / 2^15) in 32 bits: m = 2^15 h + l, so m k = 2^15 h k + l k with l k < 2^30 */
-static int32_t leak(int32_t m, int32_t k) {
+static int32_t decayed(int32_t m, int32_t k) {
   const uint32_t low = ((uint32_t)m & 32767u) * (uint32_t)k + 16384u;
   return halved15(m) * k + (int32_t)(low >> LEAK_BITS);
 }
@@ -369,7 +369,7 @@ static void load(block *b, const idsnn_layer *layer, size_t at, int32_t channel,
 
 static void step_synapse(block *restrict b, int32_t *restrict x) {
   for (int32_t j = 0; j < BLOCK; j++) {
-    b->i[j] = leak(b->i[j], b->k_syn[j]) + x[j];
+    b->i[j] = decayed(b->i[j], b->k_syn[j]) + x[j];
     x[j] = b->i[j] + b->behind[j];
   }
 }
@@ -377,7 +377,7 @@ static void step_synapse(block *restrict b, int32_t *restrict x) {
 /* v = leak(m) + x in place; lanes beyond the block's neurons compute what nobody reads. */
 static void step_membrane(const block *restrict b, int32_t *restrict x) {
   for (int32_t j = 0; j < BLOCK; j++) {
-    const int32_t v = leak(b->m[j], b->k[j]) + x[j];
+    const int32_t v = decayed(b->m[j], b->k[j]) + x[j];
     x[j] = v < b->least[j] ? b->least[j] : v;
   }
 }
