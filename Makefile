@@ -50,7 +50,7 @@ fuzz: install
 test-oldest: install
 	rm -rf .venv/oldest
 	$(BIN)/uv venv --quiet --python $(BIN)/python .venv/oldest
-	$(BIN)/uv pip install --quiet --python .venv/oldest/bin/python 'onnxruntime==1.17.3' 'numpy<2' pillow pytest --editable .
+	$(BIN)/uv pip install --quiet --python .venv/oldest/bin/python 'onnxruntime==1.17.3' 'numpy<2' pillow pytest hypothesis --editable .
 	.venv/oldest/bin/python -m pytest -p no:cacheprovider tests/test_deploy_*.py
 
 # Debian's headless Chromium, for the test that opens the HTML report.

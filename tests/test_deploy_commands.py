@@ -83,15 +83,18 @@ def test_debug_shows_where_an_error_comes_from(error: Exception, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments"),
+    ("module", "extra", "arguments"),
     [
-        ("idsnn_deploy.cli", ["info", "gone", "--debug"]),
-        ("idsnn_export.cli", ["gone.nir", "--debug"]),
-        ("idsnn_evaluation.cli", ["gone", "--debug"]),
-        ("idsnn.cli", ["--config", "gone", "--debug"]),
+        ("idsnn_deploy.cli", "numpy", ["info", "gone", "--debug"]),
+        ("idsnn_export.cli", "onnx", ["gone.nir", "--debug"]),
+        ("idsnn_evaluation.cli", "matplotlib", ["gone", "--debug"]),
+        ("idsnn.cli", "torch", ["--config", "gone", "--debug"]),
     ],
 )
-def test_each_command_takes_debug(module: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_takes_debug(
+    module: str, extra: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(extra)
     main = pytest.importorskip(module).main
     assert main(arguments) == 2
     *trace, line = capsys.readouterr().err.splitlines()
