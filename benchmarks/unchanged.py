@@ -31,6 +31,7 @@ TIMES = {
     "measured",
     "sha256",
     "latency_ms",
+    "ms",
 }
 TEXTS = {".html", ".txt", ".svg"}
 TRAIN = ("idsnn", "--dataset", "digits", "--width", "8", "--epochs", "30", "--teacher-epochs", "12", "--seed", "0")
