@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from .arrays import Array
+
 Header = tuple[tuple[int, ...], np.dtype[Any]]
 MAX_BYTES = 2**30  # of all arrays of a file
 _READERS = {

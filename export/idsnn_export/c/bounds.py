@@ -56,6 +56,12 @@ def reach(path: Path, largest: Reals) -> Reals:
     return np.asarray(x[0])
 
 
+def of_input(table: NDArray[np.int64], shape: tuple[int, ...]) -> Reals:
+    """The largest magnitude that a table gives, of the input's shape (C, ...)."""
+    most = np.abs(table).max(1).astype(np.float64)
+    return np.broadcast_to(most.reshape(-1, *(1,) * (len(shape) - 1)), shape)
+
+
 def _absolute(node: Any) -> Any:
     if not hasattr(node, "weight"):
         return node

@@ -129,20 +129,15 @@ def _layer(layer: Layer, index: int, network: IntegerNetwork, arena: Arena, arra
 
     def one(values: Any, what: str) -> str:
         found, each = constant(values, layer)
-        if found is None:
+        if found is None or not (found.any() or values is layer.synapse):  # a synapse that forgets at once is one, too
             return "{NULL, 0}"
         return f"{{{arrays.add('int32_t', found, f'{layer.name}: {what}')}, {int(each)}}}"
 
-    synapse = "{NULL, 0}"
-    if layer.synapse is not None:  # its presence says that there is a current, even where it forgets at once
-        full = np.broadcast_to(layer.synapse, layer.shape).reshape(layer.shape[0], -1)
-        each = bool((full != full[:, :1]).any())
-        synapse = f"{{{arrays.add('int32_t', full.T if each else full[:, 0], f'{layer.name}: k_syn')}, {int(each)}}}"
     constants = [
         one(layer.offset, "offset"),
         one(layer.late, "offset from the second step on"),
         "{NULL, 0}" if readout else one(layer.decay, "k"),
-        synapse,
+        one(layer.synapse, "k_syn"),
         one(layer.membrane_offset, "offset of the membrane"),
         one(layer.theta, "theta"),
         one(layer.reset, "reset"),

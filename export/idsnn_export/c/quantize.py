@@ -30,7 +30,7 @@ from ..graph.shapes import pool_window
 from ..graph.timing import resolve_dt
 from ..reference.equations import CELLS
 from ..reference.integer import LEAK_BITS, IntegerNetwork, Layer, Path
-from .bounds import membrane, proved
+from .bounds import membrane, of_input, proved
 from .dynamics import Dynamics, dynamics, readout_dynamics
 from .paths import MEMBRANES, Way, ways
 
@@ -313,10 +313,8 @@ def _bits(share: Reals) -> NDArray[np.int64]:
 
 def _largest(plan: Plan, table: NDArray[np.int64]) -> dict[str, Reals]:
     """The largest magnitude that each source gives, of its shape: the table's, and 1 for spikes."""
-    shape = plan[plan.input].shape
-    pixels = np.abs(table).max(1).astype(np.float64).reshape(-1, *(1,) * (len(shape) - 1))
     found = {step.name: np.ones(step.shape) for step in plan.steps if isinstance(step.node, SPIKING)}
-    return {plan.input: np.broadcast_to(pixels, shape), **found}
+    return {plan.input: of_input(table, plan[plan.input].shape), **found}
 
 
 def _refuse_values(plan: Plan, layers: Sequence[Layer]) -> None:

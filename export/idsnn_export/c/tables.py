@@ -17,7 +17,7 @@ from idsnn_deploy.errors import UnsupportedError
 
 from ..graph.shapes import Window, conv_window, pool_window
 from ..reference.integer import IntegerNetwork, Layer, Path
-from .bounds import Reals, reach
+from .bounds import Reals, of_input, reach
 
 Shape3 = tuple[int, int, int]  # (height, width, channels)
 Integers = NDArray[np.int64]
@@ -128,8 +128,8 @@ def _each(values: Integers, layer: Layer) -> Integers:
 
 
 def constant(values: Integers | None, layer: Layer) -> tuple[Integers | None, bool]:
-    """A constant per channel, or per neuron (channels last) where it differs within one; None where it is 0."""
-    if values is None or not np.any(values):
+    """A constant per channel, or per neuron (channels last) where it differs within one; None where it is not there."""
+    if values is None:
         return None, False
     full = np.broadcast_to(values, layer.shape).reshape(layer.shape[0], -1)
     if (full == full[:, :1]).all():
@@ -140,10 +140,8 @@ def constant(values: Integers | None, layer: Layer) -> tuple[Integers | None, bo
 def rows(network: IntegerNetwork, layer: Layer) -> list[PathRow]:
     """All paths of a layer."""
     shapes = {network.input: network.input_shape, **{each.name: each.shape for each in network.layers}}
-    table = np.abs(network.table).max(1).astype(np.float64)
-    pixels = np.broadcast_to(table.reshape(-1, *(1,) * (len(network.input_shape) - 1)), network.input_shape)
     largest = {
-        network.input: pixels,
+        network.input: of_input(network.table, network.input_shape),
         **{e.name: np.ones(e.shape) * (1 if e.theta is not None else 2) for e in network.layers},
     }
     return [path_row(path, layer, shapes, largest) for path in layer.paths]
