@@ -140,9 +140,11 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
     from .display import Display
 
     teacher, best = summary["teacher_accuracy"], summary.get("best_val_accuracy")
+    by_step = summary.get("test_by_step", [])
     rows = {
         "teacher, test accuracy": "none" if teacher is None else f"{teacher:.2%}",
         "student, test accuracy": f"{summary['student_accuracy']:.2%}",
+        **({"after each step": ", ".join(f"{each:.2%}" for each in by_step)} if len(by_step) > 1 else {}),
         **({} if best is None else {"student, best validation accuracy": f"{best:.2%}, epoch {summary['best_epoch']}"}),
         "firing rate, spikes per neuron and step": f"{summary['firing_rate']:.2%}",
         "parameters": f"{summary['parameters']:,}",

@@ -13,7 +13,7 @@ from idsnn_deploy.datasets import DATASETS
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.json_file import read_json_object
 
-from .curriculum import Stage, read_stages, total_epochs
+from .curriculum import MOST_STEPS, Stage, read_stages, total_epochs
 from .networks.import_path import is_import_path
 from .networks.table import NEURON, OPTIONS, Architecture, architecture, teacher_of
 
@@ -45,7 +45,7 @@ class TrainConfig:
     teacher_epochs: int | None = None
     """Epochs of the teacher; as many as the student's, and its stages, where not given."""
     stages: tuple[str, ...] = ()
-    """The student's curriculum, EPOCHSxPIXELS@T for each stage, such as 2x24@1 4x32@1 2x32@4."""
+    """The student's curriculum, EPOCHSxPIXELS@T, such as 2x24@1 4x32@1 2x32@4; @1-4 draws T for each batch."""
     teacher_stages: tuple[str, ...] = ()
     """The teacher's, for which T says nothing; the student's where neither this nor --teacher-epochs is given."""
     network: str = "resnet"
@@ -239,7 +239,8 @@ def _flag(name: str) -> str:
 
 _MANY = float(2**31)
 _RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("epochs", "teacher_epochs", "timesteps", "width", "teacher_width"), (1, _MANY)),
+    **dict.fromkeys(("epochs", "teacher_epochs", "width", "teacher_width"), (1, _MANY)),
+    "timesteps": (1, MOST_STEPS),
     **dict.fromkeys(("batch_size", "limit_train", "limit_test", "image_size"), (1, _MANY)),
     **dict.fromkeys(("alpha", "rate_weight", "weight_decay"), (0, 1e6)),
     **dict.fromkeys(("beta", "momentum"), (0, 1)),

@@ -71,7 +71,8 @@ def _seen(config: TrainConfig, phase: str) -> Iterator[_Seen]:
     for each in phases:
         for stage in config.curriculum(each):
             if stage.pixels and stage.timesteps:
-                yield _Seen(stage.pixels, stage.timesteps)
+                for timesteps in dict.fromkeys((stage.fewest or stage.timesteps, stage.timesteps)):
+                    yield _Seen(stage.pixels, timesteps)
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """One network, epoch after epoch: the training step, its watch over loss and firing rates, and the checkpoint.
 
-Order, augmentation and what a user's layers draw are functions of (seed, phase, epoch): a run that was killed in the
-middle of an epoch starts that epoch again and ends with the same weights, bit for bit (on a CPU).
+Order, augmentation, drawn numbers of steps and what a user's layers draw are functions of (seed, phase, epoch, step): a
+run that was killed in the middle of an epoch starts that epoch again and ends with the same weights, bit for bit (on a
+CPU).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from idsnn_deploy.errors import DivergedError, RunError
 
+from .assess import assess, reduced
 from .average import Average, copied
 from .checkpoint import load_weights
 from .config import TrainConfig
@@ -32,7 +34,7 @@ from .networks.protocol import SpikingNetwork
 from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
 
-_RATE_EVERY, _EVAL_BATCH = 16, 256
+_RATE_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,12 @@ class _Phase:
         started, stage = time.monotonic(), stage_at(self.stages, epoch)
         if self.average is not None and self.state.model is not None:
             self.network.load_state_dict(self.state.model)  # what was assessed is the average
-        with self._steps(stage):
-            row = self._learn(epoch, stage)
+        row = self._learn(epoch, stage)
         if _own_statistics(self.fabric):
             _average_statistics(self.network, self.fabric)
         self.learned = copied(self.network) if self.average else self.network.state_dict()
         self.end()
-        shown = {"pixels": stage.pixels, "timesteps": stage.timesteps if self.spiking else None} if stage.pixels else {}
+        shown = {"pixels": stage.pixels, "timesteps": stage.shown if self.spiking else None} if stage.pixels else {}
         return row | self._assess() | {"seconds": time.monotonic() - started} | shown
 
     def end(self) -> None:
@@ -164,7 +165,8 @@ class _Phase:
             images = _laid_out(resized(images, stage.pixels), layout)
             self._set_rate(epoch + step / len(self.loader))
             soft = self._teacher_logits(images)
-            with self._watch(step) as rates:
+            timesteps = stage.steps(seed_of(self.config.seed, self.state.phase, "timesteps", epoch, step))
+            with self._watch(step) as rates, self._showing(timesteps):
                 answers = self._answers(images)
             loss, logits = self._loss(answers, soft, labels, rates)
             self.wrapped.zero_grad()
@@ -198,12 +200,12 @@ class _Phase:
         return nullcontext()
 
     @contextmanager
-    def _steps(self, stage: Stage) -> Iterator[None]:
-        """Inside, a spiking network shows static images for as many steps as the stage says."""
-        if self.spiking is None or stage.timesteps is None:
+    def _showing(self, timesteps: int | None) -> Iterator[None]:
+        """Inside, a spiking network shows static images for `timesteps` steps."""
+        if self.spiking is None or timesteps is None:
             yield
             return
-        deployed, self.spiking.timesteps = self.spiking.timesteps, stage.timesteps
+        deployed, self.spiking.timesteps = self.spiking.timesteps, timesteps
         try:
             yield
         finally:
@@ -227,7 +229,7 @@ class _Phase:
         return loss, logits
 
     def _row(self, meter: Meter, epoch: int) -> dict[str, Any]:
-        means = _reduce(self.fabric, meter.means(), "mean")
+        means = reduced(self.fabric, meter.means(), "mean")
         return {
             "phase": self.state.phase,
             "epoch": epoch + 1,
@@ -254,9 +256,10 @@ class _Phase:
         """Accuracies of the parts, and the firing rate on the last of them; odd layers are named, once each."""
         found: dict[str, Any] = {"val_accuracy": None, "firing_rate": None}
         for part, images in self.parts.items():
-            found[f"{part}_accuracy"], rates = assess(self.network, images, self.fabric)
+            by_step, rates = assess(self.network, images, self.fabric)
+            found[f"{part}_accuracy"] = by_step[-1]
             if rates is not None:
-                found["firing_rate"] = float(rates.total())
+                found[f"{part}_by_step"], found["firing_rate"] = by_step, float(rates.total())
                 self._name_odd_layers(rates.by_layer())
         return found
 
@@ -293,27 +296,6 @@ def _laid_out(images: Tensor, layout: torch.memory_format) -> Tensor:
     return images.clone(memory_format=layout)
 
 
-@torch.no_grad()
-def assess(network: nn.Module, images: Images | Frames, fabric: Fabric) -> tuple[float, FiringRates | None]:
-    """Accuracy on `images`, shared out among the processes, and a spiking network's firing rates (in this process)."""
-    network.eval()
-    rates = FiringRates(network) if isinstance(network, SpikingNetwork) else None
-    mine = torch.arange(fabric.global_rank, len(images), fabric.world_size, device=fabric.device)
-    hits = torch.zeros((), device=fabric.device)
-    channels_last = getattr(network, "channels_last", False)
-    with rates or nullcontext(), fabric.autocast():
-        for index in mine.split(_EVAL_BATCH):
-            batch = images.batch(index) if rates else still(images.batch(index))
-            hits += (network(batch if channels_last else batch.contiguous()).argmax(1) == images.labels[index]).sum()
-    return float(_reduce(fabric, hits, "sum")) / len(images), rates
-
-
-def _reduce(fabric: Fabric, value: Tensor, how: str) -> Tensor:
-    reduced = fabric.all_reduce(value, reduce_op=how)
-    assert isinstance(reduced, Tensor)
-    return reduced
-
-
 def _groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Parameters with and without weight decay: a learned beta or theta has no reason to go to a raw zero."""
     named = dict(network.named_parameters())
@@ -331,5 +313,5 @@ def _own_statistics(fabric: Fabric) -> bool:
 def _average_statistics(network: nn.Module, fabric: Fabric) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
-            module.running_mean.copy_(_reduce(fabric, module.running_mean, "mean"))
-            module.running_var.copy_(_reduce(fabric, module.running_var, "mean"))
+            module.running_mean.copy_(reduced(fabric, module.running_mean, "mean"))
+            module.running_var.copy_(reduced(fabric, module.running_var, "mean"))

@@ -22,6 +22,7 @@ from idsnn_deploy.files import write_bytes, write_json
 from idsnn_deploy.reading import Division
 from idsnn_deploy.versions import versions
 
+from .assess import assess
 from .checkpoint import load_teacher, load_weights, read_weights, save_weights
 from .config import TrainConfig, settings
 from .curriculum import total_epochs
@@ -30,7 +31,7 @@ from .data import Loader, load_data
 from .devices import device_name, kernel_for, make_fabric
 from .display import Display
 from .dry_run import check_sizes, try_stages
-from .fit import Fitter, assess
+from .fit import Fitter
 from .given import write_given
 from .initialize import initialize_from
 from .kernel import EAGER
@@ -159,7 +160,9 @@ class Trainer:
         self.fitter = Fitter(config, self.fabric, loader, parts, self.display, self._checkpoint)
         teacher = self._teacher() if config.needs_teacher else None
         student = self._student(teacher)
-        summary = self._summary(student, None if teacher is None else assess(teacher, parts["test"], self.fabric)[0])
+        summary = self._summary(
+            student, None if teacher is None else assess(teacher, parts["test"], self.fabric)[0][-1]
+        )
         self._write(lambda: save_weights(student, self.folder / STUDENT))
         self._write(lambda: draw_curves(self.state.rows, self.folder / CURVES))
         self._write(lambda: write_json(self.folder / SUMMARY, summary))
@@ -211,7 +214,7 @@ class Trainer:
             save_weights(network, self.folder / BEST)
         text = io.StringIO()
         columns = (*COLUMNS, *(STAGE_COLUMNS if any(row.keys() & STAGE_COLUMNS for row in state.rows) else ()))
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(state.rows)
         write_bytes(self.folder / METRICS, text.getvalue().encode())
@@ -238,6 +241,7 @@ class Trainer:
             "teacher_accuracy": teacher_accuracy,
             "student_accuracy": mine[-1]["test_accuracy"],
             **best,
+            **{f"{part}_by_step": by_step for part in ("val", "test") if (by_step := mine[-1].get(f"{part}_by_step"))},
             "firing_rate": mine[-1]["firing_rate"],
             "parameters": sum(each.numel() for each in student.parameters()),
             "train_images": self.resolved["train_images"],

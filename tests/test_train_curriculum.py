@@ -12,10 +12,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from test_train_vgg import photograph_folder
 from torch import nn
 
+from idsnn.assess import assess
 from idsnn.average import Average
 from idsnn.cli import main as train
 from idsnn.config import TrainConfig
@@ -30,7 +32,7 @@ from idsnn_deploy.errors import UsageError
 
 TINY = ["--width", "2", "--teacher-depth", "18", "--limit-train", "64", "--limit-test", "20"]
 TINY += ["--batch-size", "32", "--timesteps", "2"]
-EVERYTHING = ["--stages", "1x4@1", "1x6@3", "1x8@2", "--schedule", "triangle", "--nesterov", "--ema", "0.9"]
+EVERYTHING = ["--stages", "1x4@1", "1x6@2-3", "1x8@2", "--schedule", "triangle", "--nesterov", "--ema", "0.9"]
 EVERYTHING += ["--label-smoothing", "0.1", "--augment", "crop-flip", "--flip", "alternate"]
 
 
@@ -50,19 +52,33 @@ def test_stages_are_epochs_of_a_size_and_a_number_of_steps() -> None:
     assert [stage_at(stages, epoch).timesteps for epoch in range(8)] == [1, 1, 1, 1, 1, 1, 4, 4]
 
 
-COUNT = st.integers(1, 999_999)
+def test_a_stage_may_draw_its_steps_for_each_batch() -> None:
+    (stage,) = read_stages(["2x32@2-5"])
+    assert stage == Stage(2, 32, 5, fewest=2)
+    assert [stage.steps(draw) for draw in range(10)] == [2, 3, 4, 5, 2, 3, 4, 5, 2, 3]
+    assert [Stage(1, 32, 4).steps(draw) for draw in range(3)] == [4, 4, 4]
+    assert [Stage(1).steps(draw) for draw in range(3)] == [None, None, None]
+
+
+COUNT, STEPS = st.integers(1, 999_999), st.integers(1, 1000)
 
 
 @settings(max_examples=50)
-@given(COUNT, COUNT, COUNT)
-def test_a_stage_is_read_as_it_is_written(epochs: int, pixels: int, timesteps: int) -> None:
-    assert read_stages([f"{epochs}x{pixels}@{timesteps}"]) == (Stage(epochs, pixels, timesteps),)
+@given(COUNT, COUNT, STEPS, STEPS)
+def test_a_stage_is_read_as_it_is_written(epochs: int, pixels: int, fewest: int, more: int) -> None:
+    most = min(1000, fewest + more)
+    assert read_stages([f"{epochs}x{pixels}@{most}"]) == (Stage(epochs, pixels, most),)
+    assert read_stages([f"{epochs}x{pixels}@{fewest}-{most}"]) == (Stage(epochs, pixels, most, fewest),)
+
+
+WORD = st.from_regex(r"[0-9]{0,2}[xX][0-9]{0,2}@?[0-9]{0,2}-?[0-9]{0,2}", fullmatch=True)
 
 
 @settings(max_examples=50)
-@given(st.one_of(st.text(max_size=8), st.from_regex(r"[0-9]{0,2}[xX][0-9]{0,2}@?[0-9]{0,2}", fullmatch=True)))
+@given(st.one_of(st.text(max_size=8), WORD))
 def test_every_other_word_is_refused_with_itself(word: str) -> None:
-    assume(not re.fullmatch(r"0*[1-9][0-9]*x0*[1-9][0-9]*@0*[1-9][0-9]*", word))
+    good = re.fullmatch(r"0*[1-9][0-9]*x0*[1-9][0-9]*@0*([1-9][0-9]*)(-0*([1-9][0-9]*))?", word)
+    assume(not good or (good[3] and int(good[1]) > int(good[3])))
     with pytest.raises(UsageError) as refused:
         read_stages([word])
     assert str(refused.value).startswith(f"--stages {word}: ")
@@ -78,13 +94,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_config_summary_and_metrics_say_what_was_shown(run: Path) -> None:
     config, summary = (json.loads((run / name).read_text()) for name in ("config.json", "summary.json"))
-    assert config["stages"] == summary["stages"] == ["1x4@1", "1x6@3", "1x8@2"]
+    assert config["stages"] == summary["stages"] == ["1x4@1", "1x6@2-3", "1x8@2"]
     assert (config["epochs"], config["ema"], config["schedule"], config["flip"]) == (3, 0.9, "triangle", "alternate")
     assert summary["epochs"] == 3
+    assert len(summary["test_by_step"]) == 2
+    assert summary["test_by_step"][-1] == summary["student_accuracy"]
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     shown = [(row["phase"], row["pixels"], row["timesteps"]) for row in rows]
     assert shown == [("teacher", p, "") for p in "468"] + [
-        ("student", p, t) for p, t in (("4", "1"), ("6", "3"), ("8", "2"))
+        ("student", p, t) for p, t in (("4", "1"), ("6", "2-3"), ("8", "2"))
     ]
 
 
@@ -145,6 +163,39 @@ def test_networks_see_each_stages_images_and_are_assessed_as_they_are_deployed(
         *(("teacher", False, 4, 0), ("teacher", False, 6, 0)),  # it teaches
         *(("student", True, 4, 1), ("student", True, 6, 3), ("student", False, 8, 2)),
     }
+
+
+def test_each_batch_has_the_steps_that_its_place_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    learn = SpikingResNet.step_logits
+
+    def watch(self: SpikingResNet, x: torch.Tensor) -> torch.Tensor:
+        drawn.extend([self.timesteps] * self.training)
+        return learn(self, x)
+
+    monkeypatch.setattr(SpikingResNet, "step_logits", watch)
+    flags = ["--arm", "baseline", "--stages", "3x4@1-3", "--batch-size", "8", "--limit-test", "10"]
+    assert train([*TINY, *flags, "--out", str(tmp_path / "run")]) == 0
+    assert len(drawn) == 24
+    assert {steps: drawn.count(steps) >= 4 for steps in drawn} == {1: True, 2: True, 3: True}
+    assert len({tuple(drawn[start : start + 8]) for start in (0, 8, 16)}) == 3  # no two epochs alike
+
+
+def test_accuracy_after_each_step_is_that_of_a_network_with_so_many(tmp_path: Path) -> None:
+    images = Images(
+        torch.randint(0, 256, (30, 8, 8, 1), dtype=torch.uint8),
+        torch.arange(30) % 10,
+        torch.zeros(1),
+        torch.ones(1),
+        255,
+    )
+    network = SpikingResNet(18, 10, width=4, in_channels=1, timesteps=3).eval()
+    by_step, rates = assess(network, images, Fabric(accelerator="cpu"))
+    assert rates is not None
+    for t in (1, 2, 3):
+        network.timesteps = t
+        right = network(images.batch(torch.arange(30))).argmax(1) == images.labels
+        assert by_step[t - 1] == float(right.sum()) / 30
 
 
 def test_one_stage_of_the_images_own_size_is_a_training_without_stages(tmp_path: Path) -> None:
@@ -234,8 +285,17 @@ def test_an_average_without_its_checkpoint_is_refused(tmp_path: Path, capsys: py
 
 
 BAD = {
-    "no stage": (["--stages", "2y24@1"], "--stages 2y24@1: is no stage; write EPOCHSxPIXELS@T, such as 2x24@1"),
+    "no stage": (
+        ["--stages", "2y24@1"],
+        "--stages 2y24@1: is no stage; write EPOCHSxPIXELS@T, such as 2x24@1 or 2x32@1-4",
+    ),
     "no epochs": (["--stages", "0x8@1"], "--stages 0x8@1: epochs, pixels and T are at least 1 each"),
+    "too much time": (
+        ["--stages", "1x8@1001"],
+        "--stages 1x8@1001: T goes from the fewest steps to the most, and to 1000 at most",
+    ),
+    "time that falls": (["--stages", "1x8@4-1"], "--stages 1x8@4-1: T goes from the fewest steps to the most"),
+    "a drawn nothing": (["--stages", "1x8@0-2"], "--stages 1x8@0-2: epochs, pixels and T are at least 1 each"),
     "no time": (["--teacher-stages", "1x8@0"], "--teacher-stages 1x8@0: epochs, pixels and T are at least 1 each"),
     "larger images": (["--stages", "1x9@1"], "--stages: one of 9 pixels, but the images have 8x8"),
     "too small": (
@@ -267,7 +327,7 @@ def test_bad_input_is_refused_in_one_line(case: str, tmp_path: Path, capsys: pyt
 def test_stages_do_not_change_on_resume(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(["--resume", "--out", str(run), "--stages", "1x4@1", "5x8@2"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith(f"--stages 1x4@1 5x8@2: the run in {run} was started with 1x4@1 1x6@3 1x8@2")
+    assert line.endswith(f"--stages 1x4@1 5x8@2: the run in {run} was started with 1x4@1 1x6@2-3 1x8@2")
 
 
 def test_a_stage_that_a_network_cannot_pool_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
