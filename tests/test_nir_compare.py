@@ -91,13 +91,13 @@ DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "bundle"
 def test_a_bundles_graph_is_hashed_before_it_is_used(foreign: bool, tmp_path: Path) -> None:
     """Changed in its place, or a link to a file elsewhere."""
     folder = Path(shutil.copytree(DIGITS, tmp_path / "bundle"))
-    graph_of(folder)
+    graph_of(ExportConfig(folder))
     (folder / "model.nir").unlink()
     if foreign:
         (folder / "model.nir").symlink_to(written(tmp_path, "elsewhere"))
     else:
         (folder / "model.nir").write_bytes((DIGITS / "model.nir").read_bytes()[:-1] + b"x")
-    for use in (lambda: compare(folder, folder), lambda: graph_of(folder)):
+    for use in (lambda: compare(folder, folder), lambda: graph_of(ExportConfig(folder))):
         with pytest.raises(BundleError, match=r"model\.nir: .*(changed since|where the manifest lists)"):
             use()
 

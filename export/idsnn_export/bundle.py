@@ -8,7 +8,10 @@ Nothing gets its name before every gate has passed.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,7 @@ from .source import Source, gate_samples, open_source
 
 PACKAGES = ("idsnn", "numpy", "nir", "onnx", "onnxruntime", "torch", "snntorch")
 TRACE_VALUES = 2e7  # membranes held at a time, float64
+EVERY, BATCH = sys.maxsize, 100  # images of a whole part, and how many at a time
 
 
 def export_bundle(config: ExportConfig) -> tuple[Path, Manifest]:
@@ -62,7 +66,7 @@ def export_bundle(config: ExportConfig) -> tuple[Path, Manifest]:
         IdsnnError: the source cannot be read or has no form in NIR, or a parity gate fails; nothing is written.
         ParityError: also where 8 bits lose too much accuracy; then everything but the 8-bit files is written.
     """
-    out = config.out or default_out(config.source)
+    out = config.out or default_out(config)
     if out.suffix not in (".nir", ".onnx"):
         with replacing_folder(out, config.force) as folder:
             manifest = _fill(folder, open_source(config), config)
@@ -81,16 +85,19 @@ def _refuse_bad_int8(out: Path, figures: dict[str, Any] | None) -> None:
         raise ParityError(f"{out} is written, but without its 8-bit files. {finding(figures)}")
 
 
-def default_out(source: Path) -> Path:
-    """RUN/bundle for a run folder, NAME-bundle beside NAME.nir."""
-    return source / "bundle" if source.is_dir() else source.with_name(f"{source.stem}-bundle")
+def default_out(config: ExportConfig) -> Path:
+    """RUN/bundle for a run folder, NAME-bundle beside NAME.nir, or here for package.module:NAME."""
+    return config.source / "bundle" if config.source.is_dir() else config.beside("bundle")
 
 
-def graph_of(source: Path) -> nir.NIRGraph:
-    """The graph of a run folder, a bundle or a `.nir` file."""
+def graph_of(config: ExportConfig) -> nir.NIRGraph:
+    """The graph of a run folder, a bundle, a network by its import path or a `.nir` file."""
+    source = config.source
     if (source / MANIFEST).is_file():
         return read_nir_bytes(read_bundle(source).read(NIR), str(source / NIR))
-    return open_source(ExportConfig(source, timesteps=1)).graph if source.is_dir() else read_nir(source)
+    if source.is_dir() or config.factory is not None:
+        return open_source(replace(config, timesteps=config.timesteps or 1)).graph
+    return read_nir(source)
 
 
 def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
@@ -128,11 +135,25 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         files=listing(folder),
         parity=parity,
         warnings=tuple(warnings),
-        test_accuracy=source.about.get("test_accuracy"),
+        test_accuracy=_accuracy(source),
         teacher=source.about.get("teacher", {}),
         versions=versions(*PACKAGES),
     )
     return write_manifest(folder, manifest)
+
+
+def _accuracy(source: Source) -> float | None:
+    """Of the network in torch on all test images: what the training said, or what is found."""
+    if source.labels is None or source.torch is None or "test_accuracy" in source.about:
+        known: float | None = source.about.get("test_accuracy")
+        return known
+    from .from_torch.stepping import run_model
+
+    images, labels = source.images(EVERY, "test"), source.labels(EVERY, "test")
+    parts = np.split(images, range(BATCH, len(labels), BATCH), source.metadata.sample_axis)
+    run = partial(run_model, source.torch.trained, timesteps=source.metadata.timesteps, frames=source.frames)
+    answers = (run(source.metadata.normalized(part).astype(np.float32))[0] for part in track(parts, "accuracy"))
+    return float((np.concatenate([logits.argmax(1) for logits in answers]) == labels).mean())
 
 
 def _models(graph: Plan, source: Source, config: ExportConfig) -> dict[str, onnx.ModelProto]:
@@ -175,7 +196,7 @@ def _gates(
         best = farthest(part, reference, best, axis)
     if best is not None:
         write_golden(folder / GOLDEN, golden_of(*best))
-    warnings = [*timing_warnings(graph, source.metadata.dt), *activity.warnings()]
+    warnings = [*source.warnings, *timing_warnings(graph, source.metadata.dt), *activity.warnings()]
     return {gate: combined(each) for gate, each in figures.items()}, warnings
 
 

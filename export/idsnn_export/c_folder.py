@@ -42,8 +42,7 @@ def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
         UsageError: inputs that are no bytes.
         IdsnnError: the source cannot be read.
     """
-    beside = config.source / "c" if config.source.is_dir() else config.source.with_name(f"{config.source.stem}-c")
-    out = config.out or beside
+    out = config.out or (config.source / "c" if config.source.is_dir() else config.beside("c"))
     refuse_existing(out, config.force)
     source = _source(config)
     data = source.metadata

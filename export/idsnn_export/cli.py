@@ -1,4 +1,4 @@
-"""`idsnn-export`: a run folder or a `.nir` file becomes a bundle; two artefacts are compared; a graph is linted."""
+"""`idsnn-export`: a run folder, a `.nir` file or a torch network becomes a bundle; two artefacts are compared."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def _run(given: argparse.Namespace) -> int:
     if otherwise.diff:
         return _diff(*otherwise.diff, otherwise.json)
     if given.source is None:
-        raise UsageError("name a run folder or a .nir file, or two artefacts with --diff A B")
-    if otherwise.lint:
-        return _lint(given.source, otherwise.lint, otherwise.json)
+        raise UsageError("name a run folder, a .nir file or package.module:factory, or two artefacts with --diff A B")
     config = from_flags(ExportConfig, given)
+    if otherwise.lint:
+        return _lint(config, otherwise.lint, otherwise.json)
     return (_export_c if config.format == "c" else _export)(config, otherwise.json)
 
 
@@ -91,17 +91,17 @@ def _diff(a: Path, b: Path, as_json: bool) -> int:
     return EXIT_OK if found.agree else EXIT_FAILED
 
 
-def _lint(source: Path, target: str, as_json: bool) -> int:
+def _lint(config: ExportConfig, target: str, as_json: bool) -> int:
     from .bundle import graph_of
     from .lint.engine import lint
 
-    findings = lint(graph_of(source), target)
+    findings = lint(graph_of(config), target)
     if as_json:
         say([finding.to_dict() for finding in findings])
     else:
         say(
             "\n".join(map(str, findings))
-            or f"{source}: nothing in it that {target} cannot run, as far as the rules know"
+            or f"{config.source}: nothing in it that {target} cannot run, as far as the rules know"
         )
     return EXIT_FAILED if findings else EXIT_OK
 
@@ -117,7 +117,8 @@ def _figure(value: Any) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Turns a trained run or any NIR graph into a bundle: NIR, ONNX with time unrolled, golden vectors.",
+        description="Turns a trained run, a torch network or any NIR graph into a bundle: "
+        "NIR, ONNX with time unrolled, golden vectors.",
         epilog="Nothing is written unless the parity gates pass: torch = NIR = ONNX, spike for spike.",
     )
     add_flags(parser, ExportConfig)

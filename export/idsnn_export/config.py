@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Literal, get_args
 
+from idsnn.networks.import_path import is_import_path
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
 from idsnn_deploy.manifest import Encoding, Holds
@@ -22,10 +24,20 @@ class ExportConfig:
     # Optional on the command line alone, where `--diff` names two others.
     source: Path = field(
         metadata=about(
-            "a run folder, or a .nir file of any framework; for --format c a bundle, too", "RUN_OR_NIR", nargs="?"
+            "a run folder, a .nir file of any framework, or package.module:factory, which makes a torch network; for "
+            "--format c a bundle, too",
+            "SOURCE",
+            nargs="?",
         )
     )
     out: Path | None = flag(None, "the bundle's folder (default: RUN/bundle, or NAME-bundle)", "BUNDLE")
+    weights: Path | None = flag(None, "of package.module:factory: its state dict, .pt or .safetensors", "FILE")
+    input_shape: tuple[str, ...] | None = flag(None, "of package.module:factory: one sample at one step", "C,H,W")
+    labels: tuple[str, ...] | None = flag(None, "the classes' names in the order of the outputs", "LIST")
+    mean: tuple[str, ...] | None = flag(
+        None, "of package.module:factory: its images are (pixel - mean) / std, pixels in 0..1", "LIST"
+    )
+    std: tuple[str, ...] | None = flag(None, "of package.module:factory: beside --mean", "LIST")
     format: Format = flag("all", "model.nir, model.onnx, or both; c: a folder of C99 instead of a bundle")
     graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs", "LIST")
     int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
@@ -40,7 +52,12 @@ class ExportConfig:
     timesteps: int | None = flag(None, "steps to unroll (default: as trained, or as the file says)", "T")
     dt: float | None = flag(None, "seconds per step (default: 1e-4, or as the file says)", "S")
     pool: Pooling = flag("avg", "sum: spikes stay whole numbers, the next weights are divided")
-    encoding: Encoding | None = flag(None, "of a foreign graph: one image, or one frame per step (default: frames)")
+    encoding: Encoding | None = flag(
+        None, "one image for all steps, or a frame per step (default: frames for a foreign graph, static for a factory)"
+    )
+    dataset: str | None = flag(
+        None, "of package.module:factory: the data set for gates, golden vectors, 8 bits and accuracy", "NAME"
+    )
     data: Path | None = flag(None, "where the data set's files are now (default: as trained)", "DIR")
     force: bool = flag(False, "replace an existing bundle")
 
@@ -67,6 +84,69 @@ class ExportConfig:
             raise UsageError("--format c is in whole numbers already; leave out --int8 and --weights-int8")
         if self.int8 and self.weights_int8:
             raise UsageError("--int8 and --weights-int8 both make model.int8.onnx; choose one")
+        self._check_factory()
+
+    def _check_factory(self) -> None:
+        """What belongs to a network by its import path is all there, or not there at all."""
+        needed = {"--weights": self.weights, "--input-shape": self.input_shape, "--timesteps": self.timesteps}
+        if self.factory is not None:
+            missing = [name for name, value in needed.items() if value is None]
+            if missing:
+                raise UsageError(f"{self.factory}: a network by its import path needs {' and '.join(missing)}, too")
+            if (self.mean is None) != (self.std is None):
+                raise UsageError("--mean and --std belong together")
+            _ = self.shape, self.normalization
+            return
+        own: dict[str, object] = {name: needed[name] for name in ("--weights", "--input-shape")}
+        own |= {"--dataset": self.dataset, "--labels": self.labels, "--mean": self.mean, "--std": self.std}
+        for name in (name for name, value in own.items() if value is not None):
+            raise UsageError(
+                f"{name} is for a network by its import path, package.module:factory; {self.source} is none"
+            )
+
+    @property
+    def factory(self) -> str | None:
+        """The import path of a network, where the source is one; what lies on the disk is no import path."""
+        name = str(self.source)
+        return name if is_import_path(name) and not self.source.exists() else None
+
+    def beside(self, what: str) -> Path:
+        """NAME-what, beside the file NAME.nir, or here for package.module:NAME."""
+        if self.factory is not None:
+            return Path(f"{self.factory.rpartition(':')[2].replace('.', '-')}-{what}")
+        return self.source.with_name(f"{self.source.stem}-{what}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample at one step.
+
+        Raises:
+            UsageError: anything but one to three sizes of at least 1.
+        """
+        given = self.input_shape or ()
+        if not 1 <= len(given) <= 3 or not all(size.isdecimal() and int(size) >= 1 for size in given):
+            raise UsageError(f"--input-shape {','.join(given)}: C,H,W, C,L or K, each at least 1")
+        return tuple(map(int, given))
+
+    @property
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and std, one value per channel or one for all; None where pixels are taken as they are.
+
+        Raises:
+            UsageError: anything but finite numbers, as many of one as of the other, and deviations above 0.
+        """
+        if self.mean is None or self.std is None:
+            return None
+        try:
+            mean, std = (tuple(map(float, each)) for each in (self.mean, self.std))
+        except ValueError as error:
+            raise UsageError(f"--mean {','.join(self.mean)} --std {','.join(self.std)}: numbers ({error})") from None
+        channels = self.shape[0]
+        if len(self.shape) != 3 or {len(mean), len(std)} not in ({1}, {channels}):
+            raise UsageError("--mean and --std have one number each, or one per channel of images (C, H, W)")
+        if not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
+            raise UsageError("--mean and --std are finite numbers, and --std is above 0")
+        return mean, std
 
     @property
     def fixed_batch(self) -> int | None:

@@ -1,4 +1,11 @@
-"""What is exported: a graph, how to run it, and inputs to hold it to, from a run folder or from any `.nir` file."""
+"""What is exported: a graph, how to run it, and inputs to hold it to.
+
+| named | is |
+|---|---|
+| a folder | a run of `idsnn-train` |
+| `package.module:factory` | a torch network of the user's own, its weights from a file (`from_torch.own_network`) |
+| anything else | a `.nir` file, of any framework |
+"""
 
 from __future__ import annotations
 
@@ -12,14 +19,15 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
-from idsnn_deploy.datasets import DIVIDED, Reading, load_split
-from idsnn_deploy.errors import RunError, UsageError
+from idsnn_deploy.datasets import DIVIDED, Reading
+from idsnn_deploy.errors import UsageError
 
 from .config import ExportConfig
 from .graph.metadata import Metadata, check_channels, read_metadata, write_metadata
 from .graph.plan import plan
 from .graph.timing import DEFAULT_DT
 from .nir_file.reader import read_nir
+from .samples import Labelled, labelled, random_inputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 
 # The parity gates take as many samples as this many multiply-accumulates allow, within bounds.
 GATE_MACS, FEWEST, MOST = 8e9, 8, 1000
+RANDOM = "the gates saw random inputs, {}; real ones may drive other neurons: name a data set with --dataset NAME"
 
 
 class Torch(NamedTuple):
@@ -46,8 +55,9 @@ class Source:
         metadata: T, dt, encoding, normalization, labels.
         images: (count, split) → float32 (n, C, H, W) in 0..1, or (T, n, ...) frames, to compare and calibrate with.
         labels: the same for their classes; None where nobody knows them.
-        torch: the network in torch, where the source is a run.
+        torch: the network in torch, where the source is a run or a factory.
         about: manifest keys that only the source knows: dataset, test_accuracy, teacher.
+        warnings: what a person should know of the inputs.
     """
 
     graph: nir.NIRGraph
@@ -56,6 +66,7 @@ class Source:
     labels: Callable[[int, str], Array] | None = None
     torch: Torch | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def frames(self) -> bool:
@@ -81,6 +92,8 @@ def open_source(config: ExportConfig) -> Source:
         RunError, GraphError: it is incomplete, unsafe or has no form in NIR.
         UsageError: a graph that does not say how many steps it runs, and no --timesteps.
     """
+    if config.factory is not None:
+        return _from_factory(config, config.factory)
     return _from_run(config) if config.source.is_dir() else _from_file(config)
 
 
@@ -114,7 +127,7 @@ def _from_run(config: ExportConfig) -> Source:
             "accuracy": run.summary.get("teacher_accuracy"),
             "dense_macs": dense_macs(run.teacher, shape),
         }
-    read = _Reader(settings["dataset"], config.data or settings["data"], reading, metadata.labels or ())
+    read = Labelled(settings["dataset"], config.data or settings["data"], reading, metadata.labels or ())
     about = {"dataset": settings["dataset"], "test_accuracy": run.summary.get("student_accuracy"), "teacher": teacher}
     about["division"] = reading.division if settings["dataset"] in DIVIDED else None
     return Source(graph, metadata, read.images, read.labels, Torch(student, network), about)
@@ -156,34 +169,50 @@ def _from_file(config: ExportConfig) -> Source:
         events=said.events if said else None,
     )
     write_metadata(graph, metadata)
-    leading = (timesteps,) * metadata.sample_axis
-
-    def images(count: int, split: str) -> Array:
-        # Nobody knows what a foreign network's inputs look like: half of them on, the same ones every time.
-        rng = np.random.default_rng(0 if split == "test" else 1)
-        draw = rng.random((*leading, count, *shape), dtype=np.float32)
-        return draw if metadata.mean is not None else (draw < 0.5).astype(np.float32)
-
-    return Source(graph, metadata, images)
+    return Source(graph, metadata, _drawn(shape, metadata, pixels=metadata.mean is not None))
 
 
-class _Reader:
-    """The first images of a data set's parts, read once each."""
+def _from_factory(config: ExportConfig, factory: str) -> Source:
+    require_extra("exporting a network by its import path", "train", "torch", "snntorch", "safetensors")
+    from .from_torch.convert import prepare, to_graph
+    from .from_torch.own_network import own_network
 
-    def __init__(self, name: str, data: str | Path | None, reading: Reading, classes: tuple[str, ...]) -> None:
-        self.name, self.data, self.reading, self.classes = name, data, reading, classes
-        self._read: dict[tuple[int, str], tuple[Array, Array]] = {}
+    shape, timesteps, frames = config.shape, config.timesteps or 1, config.encoding == "frames"
+    data = None if config.dataset is None else labelled(config.dataset, config.data, shape, timesteps, frames)
+    classes = config.labels or (data.classes if data else None)
+    network = own_network(factory, Path(config.weights or ""), len(classes) if classes else None, shape, timesteps)
+    prepared = prepare(network, shape, dt=config.dt, pool=config.pool)
+    graph = to_graph(prepared, shape)
+    outputs = int(np.prod(graph.nodes["output"].output_type["output"]))
+    if classes is not None and len(classes) != outputs:
+        raise UsageError(
+            f"{factory}: gives {outputs} outputs for {len(classes)} classes ({', '.join(classes[:5])} ...)"
+        )
+    mean, std = config.normalization or (None, None)
+    metadata = Metadata(
+        timesteps=timesteps,
+        dt=config.dt or DEFAULT_DT,
+        encoding="frames" if frames else "static",
+        mean=mean,
+        std=std,
+        labels=classes or tuple(map(str, range(outputs))),
+        events=data.reading.binning if data and frames else None,
+    )
+    write_metadata(graph, metadata)
+    torch = Torch(network, prepared)
+    if data is None:
+        images = _drawn(shape, metadata, pixels=not frames)
+        return Source(
+            graph,
+            metadata,
+            images,
+            torch=torch,
+            warnings=(RANDOM.format("half of them 1, the others 0" if frames else "uniform in 0..1"),),
+        )
+    about = {"dataset": data.name, "division": data.reading.division if data.name in DIVIDED else None}
+    return Source(graph, metadata, data.images, data.labels, torch, about)
 
-    def images(self, count: int, split: str) -> Array:
-        return self._part(count, split)[0]
 
-    def labels(self, count: int, split: str) -> Array:
-        return self._part(count, split)[1]
-
-    def _part(self, count: int, split: str) -> tuple[Array, Array]:
-        if (count, split) not in self._read:
-            found = load_split(self.name, split, self.data, None, count, self.reading)
-            if found.classes != self.classes:
-                raise RunError(f"{self.data}: other classes than the run was trained on; name its data with --data DIR")
-            self._read[count, split] = found.pixels(), found.labels
-        return self._read[count, split]
+def _drawn(shape: tuple[int, ...], metadata: Metadata, *, pixels: bool) -> Callable[[int, str], Array]:
+    steps = metadata.timesteps if metadata.sample_axis else None
+    return lambda count, split: random_inputs(count, split, shape, steps, pixels)
