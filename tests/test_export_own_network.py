@@ -18,6 +18,7 @@ from idsnn_deploy.golden import read_golden
 from idsnn_deploy.manifest import read_bundle
 from idsnn_evaluation.cli import main as evaluate
 from idsnn_export.cli import main as export
+from idsnn_export.from_torch.own_network import own_network
 
 STEPS, SHAPE = 3, (1, 8, 8)
 BASE = ["--input-shape", "1,8,8", "--timesteps", str(STEPS)]
@@ -123,6 +124,23 @@ def test_normalization_is_inside_the_network(trained: tuple[nn.Module, Path], he
     pixels = load_split("digits", "test").pixels(slice(20))
     expected = stepped(net, (pixels - 0.25) / np.float32(0.5))
     np.testing.assert_allclose(Session(here / "hidden-bundle")(pixels), expected, atol=1e-5)
+
+
+def by_name(input_shape: tuple[int, ...], timesteps: int = 1, num_classes: int = 4) -> nn.Module:
+    net = nn.Linear(input_shape[0], num_classes)
+    net.timesteps = timesteps
+    return net
+
+
+READY = nn.Linear(5, 4)
+
+
+@pytest.mark.parametrize("name", ["by_name", "READY"])
+def test_a_factory_gets_what_it_has_a_name_for_and_a_module_needs_no_factory(name: str, here: Path) -> None:
+    torch.save(READY.state_dict(), here / "w.pt")
+    made = own_network(f"{__name__}:{name}", here / "w.pt", None, (5,), 7)
+    assert torch.equal(made.weight, READY.weight)
+    assert (made is READY) if name == "READY" else (made.timesteps == 7)
 
 
 BAD = {
