@@ -104,6 +104,8 @@ class TrainConfig:
     """Decay per step of an average of the weights, which is what is assessed and kept; 0 keeps the weights."""
     label_smoothing: float = 0.0
     """Share of each label that is spread over all classes, for teacher and student."""
+    teacher_frames: Literal["mean", "each"] = "mean"
+    """The teacher of frames sees their mean over time, or each of them, and its logits are averaged."""
     batch_size: int = 64
     """Images per step, over all processes."""
     schedule: Literal["step", "cosine", "constant", "triangle"] = "cosine"

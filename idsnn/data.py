@@ -5,10 +5,10 @@ Order and augmentation are functions of (seed, phase, epoch) alone, so a resumed
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ STATISTICS: dict[str, tuple[list[float], list[float]]] = {
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
     "cifar100": ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]),
 }
+FramesSeen = Literal["mean", "each"]  # by an ordinary network
 _ON_DEVICE_BYTES = 8 << 30
 
 
@@ -98,9 +99,14 @@ class Frames:
         return frames.permute(1, 0, 4, 2, 3)
 
 
-def still(images: Tensor) -> Tensor:
-    """What an ordinary network sees: images as they are, the mean of frames `(T, n, C, H, W)` over time."""
-    return images.mean(0) if images.dim() == 5 else images
+def ordinary(network: Callable[[Tensor], Tensor], images: Tensor, seen: FramesSeen = "mean") -> Tensor:
+    """An ordinary network's logits `(n, K)` of images, or of the mean over time of frames `(T, n, C, H, W)`.
+
+    With `seen` "each" it sees every frame, and its logits are `(T, n, K)`.
+    """
+    if images.dim() < 5:
+        return network(images)
+    return network(images.mean(0)) if seen == "mean" else network(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
 def resized(images: Tensor, pixels: int | None) -> Tensor:

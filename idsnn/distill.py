@@ -29,7 +29,7 @@ def distillation_loss(
 
     Args:
         student: logits `(B, K)`, or `(T, B, K)` for the mean of the losses of T steps.
-        teacher: logits `(B, K)`; None leaves the labels alone.
+        teacher: logits `(B, K)`, or `(T, B, K)` for a student's T steps; None leaves the labels alone.
         labels: classes `(B,)`.
         alpha: weight of the soft part.
         temperature: tau.
@@ -38,7 +38,8 @@ def distillation_loss(
     if student.dim() == 3:
         steps = len(student)
         student, labels = student.flatten(0, 1), labels.repeat(steps)
-        teacher = None if teacher is None else teacher.repeat(steps, 1)
+        if teacher is not None:
+            teacher = teacher.flatten(0, 1) if teacher.dim() == 3 else teacher.repeat(steps, 1)
     hard = cross_entropy(student, labels, label_smoothing=label_smoothing)
     if teacher is None:
         return hard

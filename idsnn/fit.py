@@ -24,7 +24,7 @@ from .average import Average, copied
 from .checkpoint import load_weights
 from .config import TrainConfig
 from .curriculum import Stage, stage_at, total_epochs
-from .data import Frames, Images, Loader, resized, seed_of, still
+from .data import Frames, Images, Loader, ordinary, resized, seed_of
 from .display import Display
 from .distill import distillation_loss
 from .last_checkpoint import Checkpoint
@@ -187,11 +187,11 @@ class _Phase:
             group["lr"] = learning_rate(self.config, done, self.epochs)
 
     def _teacher_logits(self, images: Tensor) -> Tensor | None:
-        """`(B, K)`, without gradients."""
+        """`(B, K)`, or `(T, B, K)` where it sees each frame, without gradients."""
         if self.teacher is None:
             return None
         with torch.no_grad(), self.fabric.autocast():
-            return self.teacher(still(images)).float()
+            return ordinary(self.teacher, images, self.config.teacher_frames).float()
 
     def _watch(self, step: int) -> AbstractContextManager[FiringRates | None]:
         """Firing rates of the forward inside: of every step where they are part of the loss, else now and then."""
@@ -212,8 +212,10 @@ class _Phase:
             self.spiking.timesteps = deployed
 
     def _answers(self, images: Tensor) -> Tensor:
-        """`(T, B, K)` of a spiking network, `(B, K)` of an ordinary one."""
-        answers: Tensor = self.model.step_logits(images) if self.spiking else self.model(still(images))
+        """`(T, B, K)` of a spiking network, `(B, K)` of an ordinary one that does not see each frame."""
+        if self.spiking is None:
+            return ordinary(self.model, images, self.config.teacher_frames)
+        answers: Tensor = self.model.step_logits(images)
         return answers
 
     def _loss(
@@ -223,6 +225,8 @@ class _Phase:
         config = self.config
         logits = answers.mean(0) if answers.dim() == 3 else answers
         judged = answers if config.loss == "steps" else logits
+        if soft is not None and soft.dim() > judged.dim():
+            soft = soft.mean(0)
         loss = distillation_loss(judged, soft, labels, config.alpha, config.temperature, config.label_smoothing)
         if rates is not None and config.target_rate is not None:
             loss = loss + config.rate_weight * rates.pull(config.target_rate)
@@ -256,7 +260,7 @@ class _Phase:
         """Accuracies of the parts, and the firing rate on the last of them; odd layers are named, once each."""
         found: dict[str, Any] = {"val_accuracy": None, "firing_rate": None}
         for part, images in self.parts.items():
-            by_step, rates = assess(self.network, images, self.fabric)
+            by_step, rates = assess(self.network, images, self.fabric, self.config.teacher_frames)
             found[f"{part}_accuracy"] = by_step[-1]
             if rates is not None:
                 found[f"{part}_by_step"], found["firing_rate"] = by_step, float(rates.total())

@@ -19,6 +19,7 @@ from torch import nn
 
 from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import write_bytes, write_json
+from idsnn_deploy.given import write_given
 from idsnn_deploy.reading import Division
 from idsnn_deploy.versions import versions
 
@@ -32,7 +33,6 @@ from .devices import device_name, kernel_for, make_fabric
 from .display import Display
 from .dry_run import check_sizes, try_stages
 from .fit import Fitter
-from .given import write_given
 from .initialize import initialize_from
 from .kernel import EAGER
 from .last_checkpoint import Checkpoint
@@ -161,7 +161,8 @@ class Trainer:
         teacher = self._teacher() if config.needs_teacher else None
         student = self._student(teacher)
         summary = self._summary(
-            student, None if teacher is None else assess(teacher, parts["test"], self.fabric)[0][-1]
+            student,
+            None if teacher is None else assess(teacher, parts["test"], self.fabric, config.teacher_frames)[0][-1],
         )
         self._write(lambda: save_weights(student, self.folder / STUDENT))
         self._write(lambda: draw_curves(self.state.rows, self.folder / CURVES))

@@ -14,7 +14,8 @@ from event_trees import SIZE, write_tree
 import idsnn
 from idsnn.cli import main
 from idsnn.config import TrainConfig
-from idsnn.data import Augment, Frames, Loader, load_data, still
+from idsnn.data import Augment, Frames, Loader, load_data, ordinary
+from idsnn.distill import distillation_loss
 from idsnn.moves import Moves, thinned
 
 
@@ -80,10 +81,31 @@ def test_events_are_dropped_one_by_one() -> None:
     assert again.tolist() == [0, 255]
 
 
-def test_an_ordinary_network_sees_the_mean_over_time() -> None:
+def test_an_ordinary_network_sees_the_mean_over_time_or_each_frame() -> None:
     frames = torch.arange(24.0).reshape(2, 3, 1, 2, 2)
-    assert torch.equal(still(frames), (frames[0] + frames[1]) / 2)
-    assert torch.equal(still(frames[0]), frames[0])
+
+    def squares(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) ** 2
+
+    mean = ((frames[0] + frames[1]) / 2).flatten(1) ** 2
+    assert torch.equal(ordinary(squares, frames), mean)
+    assert torch.equal(
+        ordinary(squares, frames, "each"), torch.stack([frames[0].flatten(1), frames[1].flatten(1)]) ** 2
+    )
+    for how in ("mean", "each"):
+        assert torch.equal(ordinary(squares, frames[0], how), frames[0].flatten(1) ** 2)
+
+
+@pytest.mark.parametrize("loss", ["mean", "steps"])
+def test_a_teacher_of_each_frame_teaches_every_step_or_the_mean(loss: str, tree: Path, tmp_path: Path) -> None:
+    arguments = ["--dataset", "events", "--data", str(tree), "--timesteps", "2", "--width", "4", "--batch-size", "8"]
+    arguments += ["--network", "resnet", "--depth", "18", "--teacher-depth", "18", "--teacher-frames", "each"]
+    assert main([*arguments, "--arm", "kd", "--epochs", "1", "--loss", loss, "--out", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["teacher_frames"] == "each"
+    rng = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 2, 3, 4, generator=rng)
+    by_step = [distillation_loss(student[t], teacher[t], torch.tensor([0, 1, 3])) for t in range(2)]
+    assert torch.allclose(distillation_loss(student, teacher, torch.tensor([0, 1, 3])), sum(by_step) / 2)
 
 
 def test_recordings_train_all_arms_and_other_numbers_of_frames_run(tree: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 import idsnn
-from idsnn.given import write_given
 from idsnn_deploy.array_sets import read_array_set
-from idsnn_deploy.errors import DataError
+from idsnn_deploy.errors import BundleError, DataError
+from idsnn_deploy.given import write_given
 from idsnn_deploy.reading import Division
-from idsnn_evaluation.cli import main as evaluate
+from idsnn_evaluation import evaluate
+from idsnn_evaluation.cli import main as evaluate_command
 from idsnn_export.cli import main as export
 
 BYTES = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
@@ -89,13 +91,62 @@ def test_what_does_not_fit_is_said_in_one_line_and_nothing_is_written(data: Any,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_on_a_dataset_exports_and_evaluates_like_any_other(tmp_path: Path) -> None:
-    given = GIVEN["a torch Dataset"]
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a torch Dataset, exported into itself."""
+    folder = tmp_path_factory.mktemp("given") / "run"
     config = idsnn.TrainConfig(arm="baseline", width=2, epochs=1, timesteps=2, batch_size=4)
-    summary = idsnn.train(config, tmp_path / "run", data=(given, given))
-    assert export([str(tmp_path / "run"), "--graphs", "probe"]) == 0
-    data = ["--data", str(tmp_path / "run-data.npz")]
-    assert evaluate([str(tmp_path / "run" / "bundle"), *data, "--out", str(tmp_path / "report")]) == 0
-    report = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert report["accuracy"]["top1"] == summary["student_accuracy"]
-    assert report["provenance"]["samples"] == 12
+    given = GIVEN["a torch Dataset"]
+    idsnn.train(config, folder, data=(given, given))
+    assert export([str(folder), "--graphs", "probe"]) == 0
+    return folder
+
+
+def counted(report: dict[str, Any]) -> dict[str, Any]:
+    """A report without this machine's latency."""
+    return {name: part for name, part in report.items() if name != "measured"}
+
+
+@pytest.fixture(scope="module")
+def said(run: Path) -> dict[str, Any]:
+    """What the command reports of the run, which alone says where its data are."""
+    assert evaluate_command([str(run), "--out", f"{run}-report"]) == 0
+    return counted(json.loads(Path(f"{run}-report/report.json").read_text()))
+
+
+def test_a_run_on_a_dataset_exports_and_evaluates_like_any_other_and_the_command_finds_its_data(
+    run: Path, said: dict[str, Any], tmp_path: Path
+) -> None:
+    accuracy = json.loads((run / "summary.json").read_text())["student_accuracy"]
+    assert (said["accuracy"]["top1"], said["provenance"]["samples"]) == (accuracy, 12)
+    assert said["provenance"]["dataset"] == "npz"
+    # Without the run beside it, or where its data are gone, the command asks.
+    shutil.copytree(run / "bundle", tmp_path / "alone")
+    assert evaluate_command([str(tmp_path / "alone"), "--out", str(tmp_path / "none")]) == 2
+    shutil.copytree(run, tmp_path / "moved")
+    settings = json.loads((run / "config.json").read_text())
+    (tmp_path / "moved" / "config.json").write_text(json.dumps({**settings, "data": str(tmp_path / "gone")}))
+    assert evaluate_command([str(tmp_path / "moved"), "--out", str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_evaluate_takes_what_train_takes_and_says_what_the_command_says(
+    name: str, run: Path, said: dict[str, Any]
+) -> None:
+    for data in (GIVEN[name], (samples(*BYTES[:3]), GIVEN[name])):  # one data set, and (train, test)
+        assert counted(json.loads(json.dumps(evaluate(run, data).to_dict()))) == said
+
+
+def test_evaluate_says_what_does_not_fit_in_one_line(run: Path, tmp_path: Path) -> None:
+    for data, words in (
+        (samples(*BYTES[:, :4]), "data: images of 3x4x5 where the bundle takes 3x6x5"),
+        ((BYTES, LABELS + 1), "the bundle has 2 classes"),
+        (42, "a int is neither"),
+    ):
+        with pytest.raises(DataError, match=words) as caught:
+            evaluate(run / "bundle", data)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BundleError, match=rf"a run that was not exported; idsnn-export {tmp_path}"):
+        evaluate(tmp_path, (BYTES, LABELS))

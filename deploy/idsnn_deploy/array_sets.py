@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,19 +43,29 @@ def read_array_set(split: str, path: str | os.PathLike[str], division: Division 
     missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(f"{path}: has no {', '.join(missing)}; it has {', '.join(sorted(arrays)) or 'nothing'}")
-    images, labels = (arrays[name] for name in names)
-    most = max((_most(arrays[name], name, path) for name in arrays if name.endswith("labels")), default=0)
-    if labels.shape != images.shape[:1]:
-        raise DataError(f"{path}: {names[0]} of shape {images.shape} with {names[1]} of shape {labels.shape}")
-    pixels, scale = _pixels(images, f"{path}: {names[0]}")
-    found = Split(pixels, labels.astype(np.int64), tuple(map(str, range(most + 1))), scale)
+    found = labelled(arrays[names[0]], arrays[names[1]], str(path), names)
+    most = max((_most(arrays[name], name, str(path)) for name in arrays if name.endswith("labels")), default=0)
+    found = replace(found, classes=tuple(map(str, range(most + 1))))
     return _part(found, split, division or Division(), path) if whole else found
 
 
-def _most(labels: Array, name: str, path: object) -> int:
+def labelled(images: Array, labels: Array, where: str, names: tuple[str, str] = ("images", "labels")) -> Split:
+    """Images and their labels; the classes are as many as the labels say.
+
+    Raises:
+        DataError: arrays that are neither, in a line that begins with `where`.
+    """
+    most = _most(labels, names[1], where)
+    if labels.shape != images.shape[:1]:
+        raise DataError(f"{where}: {names[0]} of shape {images.shape} with {names[1]} of shape {labels.shape}")
+    pixels, scale = _pixels(images, f"{where}: {names[0]}")
+    return Split(pixels, labels.astype(np.int64), tuple(map(str, range(most + 1))), scale)
+
+
+def _most(labels: Array, name: str, where: str) -> int:
     """The largest label of an array of labels."""
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
-        raise DataError(f"{path}: {name} is {labels.dtype} of shape {labels.shape}; give integers (N,) from 0")
+        raise DataError(f"{where}: {name} is {labels.dtype} of shape {labels.shape}; give integers (N,) from 0")
     return int(labels.max())
 
 

@@ -268,6 +268,20 @@ class Bundle:
             self.read(name)
 
 
+def bundle_of(folder: str | os.PathLike[str]) -> Path:
+    """The bundle's folder, where `folder` is one, or the run that `idsnn-export RUN` put one into.
+
+    Raises:
+        BundleError: a run that was not exported.
+    """
+    path = Path(folder)
+    if (path / MANIFEST).exists() or not (path / "config.json").is_file():
+        return path
+    if not (path / "bundle").is_dir():
+        raise BundleError(f"{path}: a run that was not exported; idsnn-export {path} puts its bundle into it")
+    return path / "bundle"
+
+
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """Opens a bundle: as it was, or as an export that replaces it meanwhile makes it, and never something between.
 

@@ -59,6 +59,19 @@ class Split:
         return replace(self, images=self.images[index], labels=self.labels[index], files=files)
 
 
+class Pixels:
+    """A split's samples as a network takes them, converted slice by slice."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: slice) -> Array:
+        return self._split.pixels(index)
+
+
 def as_values(counts: Array, values: Values) -> Array:
     """Counts of events as a network takes them: as they are, or 1 wherever there was one."""
     return np.minimum(counts, 1) if values == "binary" else counts

@@ -16,9 +16,11 @@ from idsnn_deploy.manifest import Precision
 class EvaluateConfig:
     """One evaluation, of a bundle or of several."""
 
-    bundle: tuple[Path, ...] = field(metadata=about("a bundle's folder", "BUNDLE"))
+    bundle: tuple[Path, ...] = field(metadata=about("a bundle's folder, or the run that it lies in", "BUNDLE"))
     dataset: str | None = flag(None, "data set to evaluate on, or npz (default: the one it was trained on)", "NAME")
-    data: Path | None = flag(None, "where the data set's files are", "DIR")
+    data: Path | None = flag(
+        None, "where the data set's files are (default: where the run has them from that the bundle lies in)", "DIR"
+    )
     split: Literal["test", "train"] = flag("test", "which part of it")
     limit: int | None = flag(None, "at most N images, classes in turn", "N")
     variant: Precision | None = flag(None, "which network (default: fp32; with --compare all there are)")

@@ -18,11 +18,15 @@ import numpy as np
 from idsnn_deploy.array_file import MAX_BYTES, read_npz
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.class_trees import class_files
-from idsnn_deploy.datasets import FILES, RECORDED, Reading, Split, load_split
+from idsnn_deploy.datasets import FILES, RECORDED, Reading, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.files import read_bytes
+from idsnn_deploy.json_file import read_json_object
 from idsnn_deploy.manifest import Manifest
 from idsnn_deploy.reading import Division
+from idsnn_deploy.split import Pixels
+
+MAX_CONFIG_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,6 @@ class LabelledSplit:
     split: str
     images: Any
     labels: Array
-
-
-class Pixels:
-    """A split's images in 0..1, converted slice by slice."""
-
-    def __init__(self, split: Split) -> None:
-        self._split = split
-
-    def __len__(self) -> int:
-        return len(self._split)
-
-    def __getitem__(self, index: slice) -> Array:
-        return self._split.pixels(index)
 
 
 def open_source(
@@ -79,6 +70,13 @@ def open_source(
             f"{chosen}: images of {_words(whole.shape)} where the bundle takes {_words(manifest.input_shape)}"
         )
     return LabelledSplit(chosen, split, Pixels(whole), whole.labels)
+
+
+def trained_on(bundle: Path) -> Path | None:
+    """Where the run that a bundle lies in has its data from; None for a bundle elsewhere, or data that are gone."""
+    config = bundle.resolve().parent / "config.json"
+    named = read_json_object(config, MAX_CONFIG_BYTES, DataError).get("data") if config.is_file() else None
+    return Path(named) if isinstance(named, str) and os.path.exists(named) else None
 
 
 def _from_arrays(

@@ -11,9 +11,11 @@ import numpy as np
 from idsnn_deploy.anytime import running_mean, softmax
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import DataError
+from idsnn_deploy.given import read_given
 from idsnn_deploy.inputs import batches
-from idsnn_deploy.manifest import Bundle, Manifest, Precision, read_bundle
+from idsnn_deploy.manifest import Bundle, Manifest, Precision, bundle_of, read_bundle
 from idsnn_deploy.onnx_file import Options
+from idsnn_deploy.split import Pixels
 
 from .answers.scores import Scores
 from .assemble import assemble
@@ -33,8 +35,8 @@ class Labelled(Protocol):
 
 def evaluate(
     bundle: Bundle | str | os.PathLike[str],
-    images: Labelled,
-    labels: Sequence[int] | Array,
+    images: Labelled | Any,
+    labels: Sequence[int] | Array | None = None,
     *,
     variant: Precision = "fp32",
     batch_size: int = 16,
@@ -49,11 +51,14 @@ def evaluate(
 
     >>> report = evaluate("runs/demo/bundle", images, labels)          # doctest: +SKIP
     >>> report.totals["conv_acs"], report.accuracy["top1"]             # doctest: +SKIP
+    >>> report = evaluate("runs/mine", (train, test))                  # what idsnn.train took       # doctest: +SKIP
 
     Args:
-        bundle: a bundle with `model.probe.onnx`, or its folder.
+        bundle: a bundle with `model.probe.onnx`, its folder, or the run that it lies in.
         images: float32 `(N, C, H, W)` in 0..1, uint8 `(N, H, W, C)`, or anything whose slices are that; for a network
             whose input varies in time float32 `(T, N, ...)`, or recordings of events where it was trained on them.
+            Without `labels`: a data set that brings its own, as `idsnn.train` takes it (`idsnn_deploy.given`): arrays,
+            a torch Dataset or a Hugging Face data set, or (train, test) of them, of which `split` is read.
         labels: the classes, indices into the manifest's labels.
         variant: "fp32" or "int8": which of the bundle's networks.
         batch_size: images at a time; it changes no count, and more than a few gain nothing on a CPU.
@@ -67,10 +72,12 @@ def evaluate(
         BundleError: a bundle that is broken or has no probe, or outputs that are not finite.
         DataError: no images, or labels that do not fit the images or the bundle's classes.
     """
-    opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+    opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle_of(bundle))
     if variant not in get_args(Precision):
         raise ValueError(f"variant {variant!r}; known are {', '.join(get_args(Precision))}")
     manifest = opened.manifest
+    if labels is None:
+        images, labels = _given(images, split, manifest)
     truth = _checked(labels, _length(images, manifest), manifest)
     probe = Probe(opened, variant, Options(threads=threads))
     tallies, scores, per_sample, kept = probe.tallies(), [], [], []
@@ -92,6 +99,15 @@ def evaluate(
         {"dataset": dataset or manifest.dataset, "split": split, "variant": variant},
         platforms,
     )
+
+
+def _given(data: Any, split: str, manifest: Manifest) -> tuple[Labelled, Array]:
+    """Images and labels of a data set that brings its own, of the shape that the bundle takes."""
+    found = read_given(data, split)
+    if manifest.sample_axis or list(found.shape) != manifest.input_shape:
+        kind = "input that varies in time" if manifest.sample_axis else "x".join(map(str, manifest.input_shape))
+        raise DataError(f"data: images of {'x'.join(map(str, found.shape))} where the bundle takes {kind}")
+    return Pixels(found), found.labels
 
 
 def _length(images: Labelled, manifest: Manifest) -> int:

@@ -12,13 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from idsnn_deploy.commands import say
 from idsnn_deploy.errors import BundleError, UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder, reserved, write_json
-from idsnn_deploy.manifest import Bundle, Precision, model_file, read_bundle, write_manifest
+from idsnn_deploy.manifest import Bundle, Precision, bundle_of, model_file, read_bundle, write_manifest
 from idsnn_deploy.printable import each_text
 
 from .config import EvaluateConfig
 from .cost.measure import measure
 from .cost.platforms import Platform, read_platforms
-from .data import open_source
+from .data import open_source, trained_on
 from .document import Comparison, Document
 from .evaluator import evaluate
 from .report import Report
@@ -32,6 +32,7 @@ JSON, HTML = "report.json", "report.html"
 
 def run_each(config: EvaluateConfig) -> list[Document]:
     """Evaluates each bundle into its own report folder; returns what the report.json files hold."""
+    config = replace(config, bundle=tuple(map(bundle_of, config.bundle)))
     variant: Precision = config.variant or "fp32"
     outs = [config.out or _beside(bundle, variant) for bundle in config.bundle]
     if len(set(outs)) < len(outs):
@@ -60,6 +61,7 @@ def run_each(config: EvaluateConfig) -> list[Document]:
 
 def run_compare(config: EvaluateConfig) -> list[Comparison]:
     """Evaluates every bundle, and every variant of it, into one report; returns one object that holds them all."""
+    config = replace(config, bundle=tuple(map(bundle_of, config.bundle)))
     out = config.out or _beside(config.bundle[0], "comparison")
     platforms = _platforms(config)
     with replacing_folder(out, config.force) as beside:
@@ -84,7 +86,8 @@ def _variants(folder: Path, config: EvaluateConfig, platforms: tuple[Platform, .
 
 
 def _evaluated(bundle: Bundle, variant: Precision, config: EvaluateConfig, platforms: tuple[Platform, ...]) -> Report:
-    source = open_source(bundle.manifest, config.dataset, config.split, config.data, config.limit)
+    data = config.data or (trained_on(bundle.folder) if config.dataset is None else None)
+    source = open_source(bundle.manifest, config.dataset, config.split, data, config.limit)
     report = evaluate(
         bundle,
         source.images,
