@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from idsnn_deploy.datasets import DATASETS
+from idsnn_deploy.datasets import DATASETS, RECORDED
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.json_file import read_json_object
 
@@ -23,7 +23,8 @@ class TrainConfig:
     """Every setting of a training; resolved, it is the run's config.json."""
 
     dataset: str = "digits"
-    """digits, mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn, folder or npz; recordings: nmnist, events."""
+    """digits, mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn, folder, npz; recordings: nmnist, n-caltech101,
+    cifar10-dvs, dvs128-gesture, events."""
     data: str | None = None
     """Folder of the data set's files, train/CLASS/* and test/CLASS/*; digits need none, downloads go to ./data."""
     test_fraction: float = 0.2
@@ -125,7 +126,8 @@ class TrainConfig:
     limit_test: int | None = None
     """At most so many test images, classes in turn."""
     image_size: int | None = None
-    """Height and width to bring folder images to; where not given their median, at most 64."""
+    """Height and width to bring folder images to, and frames of events; where not given the images' median, at most
+    64, and the sensor's."""
     gray: bool = False
     """Bring folder images to one channel, even if some are in colour."""
     skip_broken: bool = False
@@ -278,7 +280,7 @@ _RECORDINGS: dict[str, Any] = {
     "loss": "mean",
 }
 # What `--dataset NAME` starts from where nothing else is said.
-DEFAULTS: dict[str, dict[str, Any]] = {name: {**_RECORDINGS, "dataset": name} for name in ("nmnist", "events")}
+DEFAULTS: dict[str, dict[str, Any]] = {name: {**_RECORDINGS, "dataset": name} for name in sorted(RECORDED)}
 _INTERVALS = {"": (60, 200), "-i20": (20, 80), "-i10": (10, 40)}
 PRESETS: dict[str, dict[str, Any]] = {
     **{

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from idsnn_deploy.class_trees import class_files
-from idsnn_deploy.datasets import DATASETS, balanced_subset, load_split
+from idsnn_deploy.datasets import DATASETS, FILES, RECORDED, balanced_subset, load_split
 from idsnn_deploy.errors import DataError, MissingExtraError, UsageError
 
 CLASSES = ("cat", "dog", "emu")
@@ -178,7 +178,7 @@ def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"folder", "nmnist", "events", "npz"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {*FILES, *RECORDED, "npz"}))
 def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'idsnn\[(train|evaluation)\]'"):

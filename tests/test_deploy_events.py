@@ -71,6 +71,21 @@ def test_frames_of_the_whole_recording_add_up_to_its_histogram(
         assert sizes.max() - sizes.min() <= 1
 
 
+@settings(deadline=None, max_examples=60)
+@given(recordings(), st.integers(1, H), st.integers(1, W))
+def test_fewer_pixels_hold_the_same_events_each_where_the_equation_says(
+    found: np.ndarray[Any, Any], height: int, width: int
+) -> None:
+    frames = to_frames(found, (2, height, width), 3, sensor=(H, W))
+    wanted = np.zeros_like(frames)
+    for (k, p, y, x), count in np.ndenumerate(to_frames(found, (2, H, W), 3)):
+        wanted[k, p, y * height // H, x * width // W] += count
+    np.testing.assert_array_equal(frames, wanted)
+    assert frames.sum() == len(found)
+    binary = to_frames(found, (2, height, width), 3, values="binary", sensor=(H, W))
+    np.testing.assert_array_equal(binary, wanted > 0)
+
+
 def test_an_event_on_a_border_belongs_to_the_later_frame() -> None:
     found = events((0, 0, 100, 1), (1, 0, 109, 1), (2, 0, 110, 1), (3, 0, 119, 0), (4, 0, 120, 1))
     frames = to_frames(found, (2, H, W), 2, "time", "counts", 20)
@@ -114,6 +129,8 @@ def test_events_that_cannot_be_binned_are_said_in_one_line(found: np.ndarray[Any
         {"by": "space"},
         {"values": "signed"},
         {"window": 0},
+        {"sensor": (H - 1, W)},
+        {"sensor": (H, W - 1)},
     ],
 )
 def test_a_binning_that_does_not_exist_is_refused(options: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from event_trees import SIZE, sweep, write_tree
 
 from idsnn_deploy.class_trees import class_files
-from idsnn_deploy.datasets import Reading, load_split
+from idsnn_deploy.datasets import FILES, RECORDED, Reading, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.events import Binning, to_frames
 from idsnn_deploy.reading import Division
@@ -132,7 +132,7 @@ def test_n_mnist_has_its_own_sensor_and_parts(tmp_path: Path) -> None:
     assert (len(split), split.shape) == (4, (2, 34, 34))
 
 
-@pytest.mark.parametrize("name", ["nmnist", "events"])
+@pytest.mark.parametrize("name", sorted(RECORDED & FILES.keys()))
 def test_recordings_need_a_folder_and_whole_files(name: str, tree: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--dataset {name} needs --data DIR"):
         load_split(name)

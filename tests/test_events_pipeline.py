@@ -142,7 +142,9 @@ def test_a_broken_recording_is_one_line_with_its_name_and_code_2(
         assert error.count("\n") == 1
 
 
-def test_a_tree_without_a_test_part_is_evaluated_on_what_training_left_out(folder: Path, tmp_path: Path) -> None:
+def test_a_tree_without_a_test_part_in_fewer_pixels_is_evaluated_on_what_training_left_out(
+    folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(folder / "tree" / "train", tmp_path / "flat")
     arguments = [
         "--dataset",
@@ -156,14 +158,25 @@ def test_a_tree_without_a_test_part_is_evaluated_on_what_training_left_out(folde
         "--timesteps",
         "2",
     ]
-    more = ["--test-fraction", "0.5", "--split-seed", "3", *RESNET, "--batch-size", "2"]
+    more = ["--test-fraction", "0.5", "--split-seed", "3", *RESNET, "--batch-size", "2", "--image-size", "8"]
     assert train([*arguments, *more, "--sensor", "12", "12", "--out", str(tmp_path / "run")]) == 0
-    assert export([str(tmp_path / "run"), "--graphs", "probe"]) == 0
+    assert export([str(tmp_path / "run"), "--graphs", "probe,step"]) == 0
     bundle = tmp_path / "run" / "bundle"
-    assert json.loads((bundle / "manifest.json").read_text())["division"] == {"test_fraction": 0.5, "split_seed": 3}
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["division"] == {"test_fraction": 0.5, "split_seed": 3}
+    assert manifest["events"] == {"by": "time", "values": "binary", "window": None, "sensor": [12, 12]}
+    assert manifest["input_shape"] == [2, 8, 8]
     assert evaluate([str(bundle), "--data", str(tmp_path / "flat"), "--out", str(tmp_path / "report")]) == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["provenance"]["samples"] == 6
+    session, recording = Session(bundle, "step"), next((tmp_path / "flat").rglob("*.bin"))
+    events = read(recording)
+    frames = to_frames(events, (2, 8, 8), 2, "time", "binary", sensor=(12, 12))
+    logits = session.step_logits(frames[:, None])
+    np.testing.assert_array_equal(session.step_logits(str(recording)), logits)
+    stream = session.stream(window=int(events["t"][-1] - events["t"][0]) + 1)
+    answers = stream.push(events) + stream.close()
+    np.testing.assert_array_equal(np.stack([answer.logits for answer in answers]), logits[:, 0])
     accuracy = json.loads((tmp_path / "run" / "summary.json").read_text())["student_accuracy"]
     assert report["accuracy"]["top1"] == accuracy
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -29,11 +29,14 @@ from .split import balanced_subset
 PARTS = ("train", "test")
 
 
-@dataclass(frozen=True)
-class ClassFiles:
-    """The files of one part of a tree, with what was passed over on the way."""
+Sample = TypeVar("Sample")
 
-    files: tuple[Path, ...]
+
+@dataclass(frozen=True)
+class ClassFiles(Generic[Sample]):
+    """The files of one part of a tree, or what lies in them, with what was passed over on the way."""
+
+    files: tuple[Sample, ...]
     labels: np.ndarray[Any, np.dtype[np.int64]]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -45,7 +48,7 @@ def class_files(
     suffixes: Collection[str],
     division: Division | None = None,
     limit: int | None = None,
-) -> ClassFiles:
+) -> ClassFiles[Path]:
     """The files of one part, at most `limit` of them, classes in turn; none is opened.
 
     Raises:

@@ -6,7 +6,7 @@
 | mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn | torchvision's, downloaded into `data` on demand | 0..255 |
 | folder | image files sorted by class (`class_trees`), any size | 0..255 |
 | npz | labelled arrays in a file (`array_sets`) | 0..255, or 0..1 |
-| nmnist, events | recordings of event cameras sorted by class (`recordings`) | counts of events in T frames |
+| nmnist, n-caltech101, cifar10-dvs, dvs128-gesture, events | recordings (`recordings`) | counts of events in T frames |
 
 Another one is a row of `DATASETS`.
 """
@@ -29,7 +29,7 @@ from .event_files import READERS
 from .image_folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .image_folders import read_folder
 from .reading import Reading as Reading
-from .recordings import read_recordings
+from .recordings import LAYOUTS, by_class, read_recordings
 from .split import Split as Split
 from .split import balanced_subset as balanced_subset
 
@@ -120,11 +120,7 @@ def _npz(split: str, data: Path | None, reading: Reading) -> Split:
 
 
 def _recordings(name: str, split: str, data: Path | None, reading: Reading) -> Split:
-    sensor = None if reading.shape is None else reading.shape[1:]
-    root = needed(name, data)
-    return read_recordings(
-        name, split, root, reading.timesteps, reading.binning, sensor, reading.division, reading.limit
-    )
+    return read_recordings(name, split, needed(name, data), reading)
 
 
 def needed(name: str, data: Path | None) -> Path:
@@ -144,10 +140,12 @@ DATASETS: dict[str, Reader] = {
     "svhn": partial(_torchvision, "SVHN", by_name=True),
     "folder": _folder,
     "npz": _npz,
-    "nmnist": partial(_recordings, "nmnist"),
-    "events": partial(_recordings, "events"),
+    **{name: partial(_recordings, name) for name in LAYOUTS},
 }
 # Sets of the user's own files, with the endings that count; they may come without a test part.
-FILES: dict[str, Collection[str]] = {"folder": IMAGE_SUFFIXES, "nmnist": READERS, "events": READERS}
+FILES: dict[str, Collection[str]] = {
+    "folder": IMAGE_SUFFIXES,
+    **{name: READERS for name, layout in LAYOUTS.items() if layout.files is by_class},
+}
 DIVIDED = frozenset({*FILES, "npz"})
-RECORDED = frozenset({"nmnist", "events"})
+RECORDED = frozenset(LAYOUTS)

@@ -5,6 +5,7 @@
 | .bin | N-MNIST, N-Caltech101: five bytes an event, big endian: x, y, one bit of polarity, 23 bits of time | numpy |
 | .npy | a structured array with fields x, y, t, p, or columns x, y, t, p in this order | numpy |
 | .npz | arrays x, y, t, p | numpy |
+| .aedat | jAER's and cAER's AEDAT 2 and 3 (`aedat_files`) | numpy |
 | .raw, .dat | Prophesee's EVT2 and EVT3, and DAT | expelliarmus (extra `events`) |
 | .aedat4 | iniVation's AEDAT 4 | aedat (extra `events`) |
 
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from .aedat_files import aedat_fields
 from .array_file import array_names, read_npy, read_npz
 from .arrays import Array
 from .commands import require_extra
@@ -123,7 +125,7 @@ def _five_bytes(file: Path) -> Events:
 
 def _numpy(file: Path) -> Events:
     data = read_bytes(file, MAX_BYTES, DataError)
-    with _reading(file, "numpy"):
+    with reading(file, "numpy"):
         return from_fields(_fields(data))
 
 
@@ -140,12 +142,18 @@ def _fields(data: bytes) -> dict[str, Array]:
     return dict(zip(DTYPE.names or (), found.T, strict=True))
 
 
+def _aedat(file: Path) -> Events:
+    data = read_bytes(file, MAX_BYTES, DataError)
+    with reading(file, "idsnn"):
+        return from_fields(aedat_fields(data))
+
+
 def _prophesee(file: Path) -> Events:
     require_extra(f"reading {file.suffix} recordings", "events", "expelliarmus")
     head = read_bytes(file, MAX_BYTES, DataError)[:1024].lower()
     raw = "evt2" if b"evt 2" in head or b"evt2" in head else "evt3"
     wizard = importlib.import_module("expelliarmus").Wizard(encoding="dat" if file.suffix.lower() == ".dat" else raw)
-    with _reading(file, "expelliarmus"):
+    with reading(file, "expelliarmus"):
         found = wizard.read(str(file))
         return from_fields({name: found[name] for name in DTYPE.names or ()})
 
@@ -153,7 +161,7 @@ def _prophesee(file: Path) -> Events:
 def _aedat4(file: Path) -> Events:
     require_extra(f"reading {file.suffix} recordings", "events", "aedat")
     read_bytes(file, MAX_BYTES, DataError)  # its own words for a missing file are many
-    with _reading(file, "aedat"):
+    with reading(file, "aedat"):
         packets = [
             packet["events"] for packet in importlib.import_module("aedat").Decoder(str(file)) if "events" in packet
         ]
@@ -164,7 +172,7 @@ _AEDAT_NAMES = (("x", "x"), ("y", "y"), ("t", "t"), ("p", "on"))
 
 
 @contextmanager
-def _reading(file: Path, reader: str) -> Iterator[None]:
+def reading(file: Path, reader: str) -> Iterator[None]:
     """Whatever a reader raises over a broken file, as one `DataError`."""
     try:
         yield
@@ -177,6 +185,7 @@ READERS: dict[str, Callable[[Path], Events]] = {
     ".bin": _five_bytes,
     ".npy": _numpy,
     ".npz": _numpy,
+    ".aedat": _aedat,
     ".raw": _prophesee,
     ".dat": _prophesee,
     ".aedat4": _aedat4,

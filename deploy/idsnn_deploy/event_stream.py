@@ -63,7 +63,8 @@ class EventStream:
 
     def __init__(self, stepper: Stepper, window: int | None = None, margin: float | None = None) -> None:
         self._stepper, self._margin = stepper, margin
-        self._binning, self._shape = _binning(stepper.manifest, window), _sensor(stepper.manifest)
+        self._binning, self._shape = _binning(stepper.manifest, window), _frame(stepper.manifest)
+        self._sensor = self._binning.sensor or self._shape[1:]
         self._edges = borders(self._binning, 0, stepper.manifest.timesteps)
         self._last = -(2**62)
         self._rest()
@@ -76,14 +77,15 @@ class EventStream:
         """
         if not len(events):
             return []
-        inside(checked(events, "stream"), self._shape, "stream")
+        inside(checked(events, "stream"), self._sensor, "stream")
         if events["t"][0] < self._last:
             raise DataError(f"stream: time runs backwards between chunks (from {self._last} to {events['t'][0]} µs)")
         self._last = int(events["t"][-1])
         answers: list[StreamStep] = []
         while len(events):
             within = self._within(events)
-            self._counts += histogram(events[:within], np.zeros(within, np.int64), self._counts.shape, "counts")
+            frame, shape = np.zeros(within, np.int64), self._counts.shape
+            self._counts += histogram(events[:within], frame, shape, "counts", self._sensor)
             self._seen += within
             events = events[within:]
             if len(events):  # the rest lies behind this frame
@@ -145,6 +147,6 @@ def _binning(manifest: Manifest, window: int | None) -> Binning:
     return binning
 
 
-def _sensor(manifest: Manifest) -> tuple[int, int, int]:
+def _frame(manifest: Manifest) -> tuple[int, int, int]:
     channels, height, width = manifest.input_shape
     return channels, height, width

@@ -51,7 +51,7 @@ def read_folder(split: str, root: str | os.PathLike[str], reading: Reading | Non
 
 
 def _decoded(
-    split: str, root: str | os.PathLike[str], found: ClassFiles, reading: Reading
+    split: str, root: str | os.PathLike[str], found: ClassFiles[Path], reading: Reading
 ) -> tuple[Array, Array, tuple[str, ...]]:
     """The images, which of the files they are, and what a person should know."""
     names, notes = [str(file) for file in found.files], []
@@ -120,7 +120,7 @@ def _refused(error: ImageError, reading: Reading) -> str:
     return str(error)
 
 
-def _check_classes(found: ClassFiles, kept: Array) -> None:
+def _check_classes(found: ClassFiles[Path], kept: Array) -> None:
     left = set(found.labels[kept].tolist())
     for label in sorted(set(found.labels.tolist()) - left):
         first = next(file for file, each in zip(found.files, found.labels, strict=True) if each == label)

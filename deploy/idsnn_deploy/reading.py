@@ -26,11 +26,13 @@ class Binning:
         by: whether frames share time or events evenly.
         values: how many events a pixel saw, or whether it saw any.
         window: what the T frames cover together, from the first event on: µs by time, events by count; None: all.
+        sensor: height and width of the camera where frames have fewer pixels than it; None: they have as many.
     """
 
     by: By = "time"
     values: Values = "counts"
     window: Positive | None = None
+    sensor: WhereThere[tuple[Positive, Positive] | None] = None
 
     def __post_init__(self) -> None:
         if self.by not in BY or self.values not in VALUES:
@@ -59,11 +61,11 @@ class Reading:
     """How a data set is read.
 
     Attributes:
-        shape: `(C, H, W)` to bring images of files to, or of the sensor of recordings; None: what is found.
+        shape: `(C, H, W)` to bring images and frames to; None: what is found.
         limit: at most this many samples, classes in turn, always the same ones; None: all.
         division: how a tree without a test part is divided.
         gray: images of files are brought to one channel, colour or not.
-        image_size: height and width of images of files; None: their median, at most 64.
+        image_size: height and width of images of files, and of frames; None: the median, at most 64, and the sensor's.
         cache: a folder that keeps what was decoded, for the next time; None: nowhere.
         timesteps: T, the frames of a recording.
         binning: how a recording becomes frames.
@@ -84,5 +86,7 @@ class Reading:
         division = {name: settings[name] for name in ("test_fraction", "split_seed", "skip_broken") if name in settings}
         named = {name: f"events_{name}" for name in ("by", "values", "window")}
         binning = {name: settings[key] for name, key in named.items() if key in settings}
+        if settings.get("events_sensor"):
+            binning["sensor"] = tuple(settings["events_sensor"])
         steps = {name: settings[name] for name in ("timesteps", "gray", "image_size") if name in settings}
         return cls(**{"division": Division(**division), "binning": Binning(**binning), **steps, **known})

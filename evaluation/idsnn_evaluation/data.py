@@ -2,7 +2,7 @@
 
 | data set | is |
 |---|---|
-| a name of `idsnn_deploy.datasets` | its test part; files (`folder`, `nmnist`, `events`) are read as they are needed |
+| a name of `idsnn_deploy.datasets` | its test part; files sorted by class are read as they are needed |
 | npz, by name | all of `--data FILE.npz`: `labels` (N,) and `images` (N, ...), or `input` (T, N, ...) where it varies |
 """
 
@@ -23,7 +23,7 @@ from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.json_file import read_json_object
 from idsnn_deploy.manifest import Manifest
-from idsnn_deploy.reading import Division
+from idsnn_deploy.reading import Binning, Division
 from idsnn_deploy.split import Pixels
 
 MAX_CONFIG_BYTES = 1 << 24
@@ -62,8 +62,9 @@ def open_source(
         found = class_files(data, split, FILES[chosen], division, limit)
         _check_classes(chosen, found.classes, manifest)
         return LabelledSplit(chosen, split, found.files, found.labels)
-    shape = _image_shape(manifest) if chosen in FILES else None
-    whole = load_split(chosen, split, data, shape, limit, Reading(division=division))
+    shape = _image_shape(manifest) if chosen in FILES or chosen in RECORDED else None
+    reading = Reading(division=division, timesteps=manifest.timesteps, binning=manifest.events or Binning())
+    whole = load_split(chosen, split, data, shape, limit, reading)
     _check_classes(chosen, whole.classes, manifest)
     if list(whole.shape) != manifest.input_shape:
         raise DataError(

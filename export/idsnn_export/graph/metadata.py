@@ -7,7 +7,7 @@ logits stand here. One string, because HDF5 hands lists back as bytes and number
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args
 
 import nir
@@ -17,6 +17,7 @@ from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError
 from idsnn_deploy.json_file import parse_json
 from idsnn_deploy.json_types import read as read_json
+from idsnn_deploy.json_types import write as write_json
 from idsnn_deploy.manifest import Encoding
 from idsnn_deploy.reading import Binning
 
@@ -70,7 +71,11 @@ _NAMES = frozenset(field.name for field in fields(Metadata))
 def write_metadata(graph: nir.NIRGraph, metadata: Metadata) -> None:
     """Puts `metadata` into the graph, in place."""
     _check(metadata)
-    said = {key: value for key, value in asdict(metadata).items() if key != "events" or value is not None}
+    said = asdict(replace(metadata, events=None))
+    if metadata.events is None:
+        del said["events"]
+    else:
+        said["events"] = write_json(metadata.events)
     graph.metadata = {**graph.metadata, KEY: json.dumps(said, sort_keys=True)}
 
 
