@@ -5,7 +5,6 @@ Names are loaded when they are first used, so that `import idsnn` alone brings n
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from idsnn_deploy.lazy import lazy
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from .networks.resnet import SpikingResNet as SpikingResNet
     from .neuron import LIF as LIF
     from .trainer import train as train
+    from .version import __version__ as __version__
 
 _HOME = {
     "LIF": "neuron",
@@ -35,5 +35,4 @@ _HOME = {
     "train": "trainer",
 }
 __all__ = list(_HOME)
-__version__ = version("idsnn")
-__getattr__, __dir__ = lazy(__name__, _HOME)
+__getattr__, __dir__ = lazy(__name__, {**_HOME, "__version__": "version"}, "train")

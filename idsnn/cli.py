@@ -1,6 +1,6 @@
 """`idsnn-train`: a teacher and a spiking student from images, into a run folder.
 
-The parser and the settings need no torch, so `--help` and a wrong flag answer at once.
+The parser and the settings need the standard library alone, so `--help` and a wrong flag answer at once, anywhere.
 """
 
 from __future__ import annotations
@@ -14,36 +14,38 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from idsnn_deploy.commands import require_extra, run_command, say
+from idsnn_deploy.command_line import Parser
+from idsnn_deploy.commands import DEBUG_HELP, announce, missing_extra, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
+from idsnn_deploy.flags import add_flags, flag, from_flags
 
 from .config import TrainConfig, default, preset, read_config, settings
 from .run_facts import read_summary
 from .run_folder import begun, finished, held
 
 PROG = "idsnn-train"
+NEEDS = ("train", "torch", "lightning_fabric", "snntorch", "safetensors", "rich", "matplotlib")
+EXAMPLES = (
+    f"{PROG} --dataset digits --out runs/digits                      # a minute on two cores",
+    f"{PROG} --dataset folder --data my-photos --val-fraction 0.1    # train/CLASS/*.jpg, test/CLASS/*.jpg",
+    f"{PROG} --resume --out runs/digits                              # go on where it stopped",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flags(TrainConfig):
     """Trains a teacher, then a spiking student that starts from it and learns from it; writes a run folder."""
 
-    preset: str | None = None
-    """Settings to start from: paper-c10, paper-c100, each with -i20 or -i10 and -t6; released; fast."""
-    config: str | None = None
-    """A config.json to start from, say that of an earlier run."""
-    out: str | None = None
-    """The run folder; runs/DATASET-ARM-sSEED where not given."""
-    resume: bool = False
-    """Go on with the run in --out where it stopped; begin where none was begun."""
-    force: bool = False
-    """Replace the run that is in --out."""
-    dry_run: bool = False
-    """Read everything, say what would be done, write nothing."""
-    json: bool = False
-    """Print the summary as JSON."""
-    debug: bool = False
-    """Show where an error comes from."""
+    preset: str | None = flag(
+        None, "settings to start from: paper-c10, paper-c100, each with -i20 or -i10 and -t6; released; fast", "NAME"
+    )
+    config: str | None = flag(None, "a config.json to start from, say that of an earlier run", "FILE")
+    out: str | None = flag(None, "the run folder; runs/DATASET-ARM-sSEED where not given", "RUN")
+    resume: bool = flag(False, "go on with the run in --out where it stopped; begin where none was begun")
+    force: bool = flag(False, "replace the run that is in --out")
+    dry_run: bool = flag(False, "read everything, say what would be done, write nothing")
+    json: bool = flag(False, "print the summary as JSON")
+    debug: bool = flag(False, DEBUG_HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    require_extra(PROG, "train", "tyro", "torch", "lightning_fabric", "snntorch", "safetensors", "rich", "matplotlib")
     start = _start(arguments)
-    flags = _parse(arguments, start)
+    flags = from_flags(Flags, _parser(start).parse_args(arguments))
+    require_extra(PROG, *NEEDS)
     config = TrainConfig(**{field.name: getattr(flags, field.name) for field in fields(TrainConfig)})
     folder = Path(flags.out or f"runs/{config.dataset}-{config.arm}-s{config.seed}")
     with nullcontext() if flags.dry_run else held(folder, flags.resume, flags.force):
@@ -70,6 +72,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _train(config: TrainConfig, folder: Path, flags: Flags) -> int:
+    announce(PROG, f"{config.dataset}, {config.arm}, T {config.timesteps} into {folder}; loading torch")
     from .devices import make_fabric
     from .display import Display
     from .trainer import Trainer
@@ -105,11 +108,12 @@ def _start(arguments: list[str]) -> TrainConfig:
     return default(chosen.dataset) if chosen.preset is None else preset(chosen.preset)
 
 
-def _parse(arguments: list[str], start: TrainConfig) -> Flags:
-    import tyro
-
-    default = Flags(**{field.name: getattr(start, field.name) for field in fields(TrainConfig)})
-    return tyro.cli(Flags, prog=PROG, args=arguments, default=default)
+def _parser(start: TrainConfig) -> Parser:
+    parser = Parser(PROG, str(Flags.__doc__), examples=EXAMPLES, notes=missing_extra(PROG, *NEEDS) or "")
+    parser.usage = f"{PROG} [FLAG ...]"
+    parser.add_version()
+    add_flags(parser, Flags, start)
+    return parser
 
 
 def _resumed(folder: Path, config: TrainConfig, start: TrainConfig) -> TrainConfig:

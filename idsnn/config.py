@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from idsnn_deploy.datasets import DATASETS, RECORDED
 from idsnn_deploy.errors import UsageError
+from idsnn_deploy.flags import flag
 from idsnn_deploy.json_file import read_json_object
+from idsnn_deploy.reading import DataSet, Recorded
 
 from .curriculum import MOST_STEPS, Stage, read_stages, total_epochs
 from .networks.import_path import is_import_path
@@ -22,126 +23,142 @@ from .networks.table import NEURON, OPTIONS, Architecture, architecture, teacher
 class TrainConfig:
     """Every setting of a training; resolved, it is the run's config.json."""
 
-    dataset: str = "digits"
-    """digits, mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn, folder, npz; recordings: nmnist, n-caltech101,
-    cifar10-dvs, dvs128-gesture, events."""
-    data: str | None = None
-    """Folder of the data set's files, train/CLASS/* and test/CLASS/*; digits need none, downloads go to ./data."""
-    test_fraction: float = 0.2
-    """Part of each class that is for testing where --data has no test folder."""
-    split_seed: int = 0
-    """Seed that chooses that part; --seed does not change it."""
-    events_by: Literal["time", "count"] = "time"
-    """Frames share a recording's time evenly, or its events."""
-    events_values: Literal["counts", "binary"] = "binary"
-    """A frame holds how many events each pixel saw, or 1 where it saw any."""
-    events_window: int | None = None
-    """What the T frames cover together: microseconds by time, events by count; the whole recording where not given."""
-    sensor: tuple[int, ...] = ()
-    """Height and width of the sensor of --dataset events; the least that holds every event where not given."""
-    arm: Literal["baseline", "init", "kd", "idsnn"] = "idsnn"
-    """baseline: neither; init: initialized from the teacher; kd: distilled from it; idsnn: both."""
-    epochs: int = 15
-    """Epochs of the student, where --stages does not say them."""
-    teacher_epochs: int | None = None
-    """Epochs of the teacher; as many as the student's, and its stages, where not given."""
-    stages: tuple[str, ...] = ()
-    """The student's curriculum, EPOCHSxPIXELS@T, such as 2x24@1 4x32@1 2x32@4; @1-4 draws T for each batch."""
-    teacher_stages: tuple[str, ...] = ()
-    """The teacher's, for which T says nothing; the student's where neither this nor --teacher-epochs is given."""
-    network: str = "resnet"
-    """Architecture of the student: resnet, vgg, or package.module:factory, your own (docs/training.md)."""
-    teacher_network: str | None = None
-    """Architecture of the teacher, resnet or vgg; the student's where not given, resnet's for your own."""
-    timesteps: int = 4
-    """T, the time steps that a static image is shown, or the frames that a recording becomes."""
-    width: int = 16
-    """Channels of the first stage."""
-    teacher_width: int | None = None
-    """Channels of the teacher's first stage; the student's where not given."""
-    depth: int | None = None
-    """Layers of the student: 18, 34, 50, 101 of resnet, 11, 16 of vgg; the first where not given."""
-    teacher_depth: int | None = None
-    """Layers of the teacher, likewise; 34 of resnet and 16 of vgg where not given."""
-    residual: Literal["spiking", "sew"] = "spiking"
-    """Where the shortcut joins: before the neuron (Fig. 1b) or after it (Fig. 1c)."""
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    """3x3 convolution, or 7x7 with stride 2 and a pool."""
-    teacher: str | None = None
-    """A run folder, a .safetensors or a torchvision-style .pth to take the teacher from; else one is trained here."""
-    match: Literal["leading", "proportional"] = "leading"
-    """Which teacher block starts each student block."""
-    init_shortcuts: bool = True
-    """Initialize projection shortcuts from the teacher, too."""
-    init_scaled: bool = True
-    """Multiply the teacher's BN weights and biases by the threshold, at which fresh ones start (not the paper)."""
-    alpha: float = 0.3
-    """Weight of the distillation loss."""
-    temperature: float = 4.0
-    """tau, which softens the teacher's answer."""
-    loss: Literal["mean", "steps"] = "steps"
-    """What the student's loss judges: the mean of the logits over steps (the paper), or the logits of every step."""
-    beta: float = 0.25
-    """Decay of the membrane per step."""
-    threshold: float = 0.5
-    """theta, the membrane above which a neuron spikes."""
-    learn_beta: bool = False
-    """Learn one beta per layer."""
-    learn_threshold: bool = False
-    """Learn one theta per layer."""
-    target_rate: float | None = None
-    """Firing rate (spikes per neuron and step) that the loss pulls every layer towards."""
-    rate_weight: float = 1.0
-    """Weight of that pull."""
-    lr: float = 0.05
-    """Learning rate at the start."""
-    momentum: float = 0.9
-    """Momentum of SGD."""
-    weight_decay: float = 1e-4
-    """Weight decay of SGD; a learned beta or theta has none."""
-    nesterov: bool = False
-    """Nesterov's momentum."""
-    ema: float = 0.0
-    """Decay per step of an average of the weights, which is what is assessed and kept; 0 keeps the weights."""
-    label_smoothing: float = 0.0
-    """Share of each label that is spread over all classes, for teacher and student."""
-    teacher_frames: Literal["mean", "each"] = "mean"
-    """The teacher of frames sees their mean over time, or each of them, and its logits are averaged."""
-    batch_size: int = 64
-    """Images per step, over all processes."""
-    schedule: Literal["step", "cosine", "constant", "triangle"] = "cosine"
-    """The learning rate: x0.1 at the milestones, a half cosine, constant, or up from 0 to --lr and down to 0."""
-    milestones: tuple[int, ...] = ()
-    """Epochs of the falls of the step schedule."""
-    peak: float = 0.2
-    """Part of the training after which the triangle is at its height."""
-    augment: Literal["auto", "none", "shift", "crop-flip", "events", "events-flip"] = "auto"
-    """auto: none for digits, shift for mnist, events (shift, turn, drop) for recordings, crop-flip for the rest."""
-    flip: Literal["random", "alternate"] = "random"
-    """Which images are mirrored: half of them, drawn each epoch, or each one in every second epoch."""
-    val_fraction: float = 0.0
-    """Part of the training images that is held out and picks the best epoch."""
-    limit_train: int | None = None
-    """At most so many training images, classes in turn."""
-    limit_test: int | None = None
-    """At most so many test images, classes in turn."""
-    image_size: int | None = None
-    """Height and width to bring folder images to, and frames of events; where not given the images' median, at most
-    64, and the sensor's."""
-    gray: bool = False
-    """Bring folder images to one channel, even if some are in colour."""
-    skip_broken: bool = False
-    """Leave out folder images that do not decode, and list them."""
-    seed: int = 0
-    """Seed of weights, order and augmentation."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Arithmetic of the layers without memory; membranes are always at least 32 bit."""
-    compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the neuron; auto does on a GPU with Triton."""
-    logger: Literal["none", "tensorboard"] = "none"
-    """Write event files for TensorBoard into the run."""
+    dataset: str = flag(
+        "digits",
+        "digits, mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn, folder, npz; recordings: nmnist, n-caltech101, "
+        "cifar10-dvs, dvs128-gesture, events",
+        group="data",
+    )
+    data: str | None = flag(
+        None,
+        "folder of the data set's files, train/CLASS/* and test/CLASS/*; digits need none, downloads go to ./data",
+        "DIR",
+    )
+    test_fraction: float = flag(0.2, "part of each class that is for testing where --data has no test folder", "X")
+    split_seed: int = flag(0, "seed that chooses that part; --seed does not change it")
+    val_fraction: float = flag(0.0, "part of the training images that is held out and picks the best epoch", "X")
+    limit_train: int | None = flag(None, "at most so many training images, classes in turn", "N")
+    limit_test: int | None = flag(None, "at most so many test images, classes in turn", "N")
+    image_size: int | None = flag(
+        None,
+        "height and width to bring folder images to, and frames of events; where not given the images' median, at most "
+        "64, and the sensor's",
+        "PIXELS",
+    )
+    gray: bool = flag(False, "bring folder images to one channel, even if some are in colour")
+    skip_broken: bool = flag(False, "leave out folder images that do not decode, and list them")
+    augment: Literal["auto", "none", "shift", "crop-flip", "events", "events-flip"] = flag(
+        "auto",
+        "auto: none for digits, shift for mnist, events (shift, turn, drop) for recordings, crop-flip for the rest",
+    )
+    flip: Literal["random", "alternate"] = flag(
+        "random", "which images are mirrored: half of them, drawn each epoch, or each one in every second epoch"
+    )
+    sensor: tuple[int, ...] = flag(
+        (),
+        "height and width of the sensor of --dataset events; the least that holds every event where not given",
+        "PIXELS",
+        nargs="*",
+    )
+    events_by: Literal["time", "count"] = flag("time", "frames share a recording's time evenly, or its events")
+    events_values: Literal["counts", "binary"] = flag(
+        "binary", "a frame holds how many events each pixel saw, or 1 where it saw any"
+    )
+    events_window: int | None = flag(
+        None,
+        "what the T frames cover together: microseconds by time, events by count; the whole recording where not given",
+    )
+    network: str = flag(
+        "resnet",
+        "architecture of the student: resnet, vgg, or package.module:factory, your own (docs/training.md)",
+        group="network",
+    )
+    width: int = flag(16, "channels of the first stage")
+    depth: int | None = flag(
+        None, "layers of the student: 18, 34, 50, 101 of resnet, 11, 16 of vgg; the first where not given"
+    )
+    timesteps: int = flag(4, "T, the time steps that a static image is shown, or the frames that a recording becomes")
+    residual: Literal["spiking", "sew"] = flag(
+        "spiking", "where the shortcut joins: before the neuron (Fig. 1b) or after it (Fig. 1c)"
+    )
+    stem: Literal["cifar", "imagenet"] = flag("cifar", "3x3 convolution, or 7x7 with stride 2 and a pool")
+    beta: float = flag(0.25, "decay of the membrane per step")
+    threshold: float = flag(0.5, "theta, the membrane above which a neuron spikes")
+    learn_beta: bool = flag(False, "learn one beta per layer")
+    learn_threshold: bool = flag(False, "learn one theta per layer")
+    teacher: str | None = flag(
+        None,
+        "a run folder, a .safetensors or a torchvision-style .pth to take the teacher from; else one is trained here",
+        "RUN",
+    )
+    teacher_network: str | None = flag(
+        None, "architecture of the teacher, resnet or vgg; the student's where not given, resnet's for your own"
+    )
+    teacher_width: int | None = flag(None, "channels of the teacher's first stage; the student's where not given")
+    teacher_depth: int | None = flag(
+        None, "layers of the teacher, likewise; 34 of resnet and 16 of vgg where not given"
+    )
+    arm: Literal["baseline", "init", "kd", "idsnn"] = flag(
+        "idsnn",
+        "baseline: neither; init: initialized from the teacher; kd: distilled from it; idsnn: both",
+        group="method",
+    )
+    init_shortcuts: bool = flag(True, "initialize projection shortcuts from the teacher, too")
+    init_scaled: bool = flag(
+        True, "multiply the teacher's BN weights and biases by the threshold, at which fresh ones start (not the paper)"
+    )
+    match: Literal["leading", "proportional"] = flag("leading", "which teacher block starts each student block")
+    alpha: float = flag(0.3, "weight of the distillation loss")
+    temperature: float = flag(4.0, "tau, which softens the teacher's answer")
+    loss: Literal["mean", "steps"] = flag(
+        "steps",
+        "what the student's loss judges: the mean of the logits over steps (the paper), or the logits of every step",
+    )
+    target_rate: float | None = flag(
+        None, "firing rate (spikes per neuron and step) that the loss pulls every layer towards"
+    )
+    rate_weight: float = flag(1.0, "weight of that pull")
+    label_smoothing: float = flag(0.0, "share of each label that is spread over all classes, for teacher and student")
+    ema: float = flag(
+        0.0, "decay per step of an average of the weights, which is what is assessed and kept; 0 keeps the weights"
+    )
+    teacher_frames: Literal["mean", "each"] = flag(
+        "mean", "the teacher of frames sees their mean over time, or each of them, and its logits are averaged"
+    )
+    epochs: int = flag(15, "epochs of the student, where --stages does not say them", group="schedule")
+    teacher_epochs: int | None = flag(
+        None, "epochs of the teacher; as many as the student's, and its stages, where not given"
+    )
+    stages: tuple[str, ...] = flag(
+        (),
+        "the student's curriculum, EPOCHSxPIXELS@T, such as 2x24@1 4x32@1 2x32@4; @1-4 draws T for each batch",
+        "STAGE",
+        nargs="*",
+    )
+    teacher_stages: tuple[str, ...] = flag(
+        (),
+        "the teacher's, for which T says nothing; the student's where neither this nor --teacher-epochs is given",
+        "STAGE",
+        nargs="*",
+    )
+    batch_size: int = flag(64, "images per step, over all processes")
+    lr: float = flag(0.05, "learning rate at the start")
+    momentum: float = flag(0.9, "momentum of SGD")
+    weight_decay: float = flag(1e-4, "weight decay of SGD; a learned beta or theta has none")
+    nesterov: bool = flag(False, "Nesterov's momentum")
+    schedule: Literal["step", "cosine", "constant", "triangle"] = flag(
+        "cosine",
+        "the learning rate: x0.1 at the milestones, a half cosine, constant, or up from 0 to --lr and down to 0",
+    )
+    milestones: tuple[int, ...] = flag((), "epochs of the falls of the step schedule", "EPOCH", nargs="*")
+    peak: float = flag(0.2, "part of the training after which the triangle is at its height")
+    seed: int = flag(0, "seed of weights, order and augmentation", group="run")
+    device: str = flag("auto", "auto, cpu, cuda or mps")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = flag(
+        "32-true", "arithmetic of the layers without memory; membranes are always at least 32 bit"
+    )
+    compile: Literal["auto", "on", "off"] = flag("auto", "compile the neuron; auto does on a GPU with Triton")
+    logger: Literal["none", "tensorboard"] = flag("none", "write event files for TensorBoard into the run")
 
     @property
     def needs_teacher(self) -> bool:
@@ -185,8 +202,9 @@ class TrainConfig:
         Raises:
             UsageError: a value that cannot be used, with its flag.
         """
-        if self.dataset not in DATASETS:
-            raise UsageError(f"--dataset {self.dataset}: unknown data set; known are {', '.join(DATASETS)}")
+        if self.dataset not in get_args(DataSet):
+            known = ", ".join(get_args(DataSet))
+            raise UsageError(f"--dataset {self.dataset}: unknown data set; known are {known}")
         for name, kind in get_type_hints(TrainConfig).items():
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 raise UsageError(f"{_flag(name)} {getattr(self, name)}: one of {', '.join(map(str, get_args(kind)))}")
@@ -280,7 +298,7 @@ _RECORDINGS: dict[str, Any] = {
     "loss": "mean",
 }
 # What `--dataset NAME` starts from where nothing else is said.
-DEFAULTS: dict[str, dict[str, Any]] = {name: {**_RECORDINGS, "dataset": name} for name in sorted(RECORDED)}
+DEFAULTS: dict[str, dict[str, Any]] = {name: {**_RECORDINGS, "dataset": name} for name in get_args(Recorded)}
 _INTERVALS = {"": (60, 200), "-i20": (20, 80), "-i10": (10, 40)}
 PRESETS: dict[str, dict[str, Any]] = {
     **{

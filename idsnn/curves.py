@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from idsnn_deploy.files import replacing
 
 _COLOURS = {"teacher": "#8a8f98", "student": "#1f6feb"}
@@ -16,6 +13,9 @@ _COLOURS = {"teacher": "#8a8f98", "student": "#1f6feb"}
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draws metrics.csv's rows; no display and no global state of matplotlib is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: training begins before anything is drawn
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     accuracy, loss, rate = figure.subplots(1, 3)
     for phase, colour in _COLOURS.items():

@@ -7,7 +7,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from PIL import Image
 from idsnn_deploy.class_trees import class_files
 from idsnn_deploy.datasets import DATASETS, FILES, RECORDED, balanced_subset, load_split
 from idsnn_deploy.errors import DataError, MissingExtraError, UsageError
+from idsnn_deploy.reading import DataSet
 
 CLASSES = ("cat", "dog", "emu")
 
@@ -125,11 +126,25 @@ def test_what_cannot_be_meant_is_said(name: str, options: dict[str, Any], error:
         load_split(name, **options)
 
 
-# digits, where scikit-learn is ----------------------------------------------------------------------------------------
+def test_every_data_set_that_a_flag_may_name_has_a_reader() -> None:
+    assert tuple(DATASETS) == get_args(DataSet)
+
+
+# digits ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_digits_are_scikit_learns_as_it_splits_them() -> None:
+    datasets, selection = pytest.importorskip("sklearn.datasets"), pytest.importorskip("sklearn.model_selection")
+    digits = datasets.load_digits()
+    parts = selection.train_test_split(
+        digits.images, digits.target, test_size=360, stratify=digits.target, random_state=0
+    )
+    train, test = load_split("digits", "train"), load_split("digits", "test")
+    for found, expected in zip((train.images, test.images, train.labels, test.labels), parts, strict=True):
+        np.testing.assert_array_equal(found[..., 0] if found.ndim == 4 else found, expected)
 
 
 def test_the_digits_are_split_once_and_for_all() -> None:
-    pytest.importorskip("sklearn")
     train, test = load_split("digits", "train"), load_split("digits", "test")
     assert (len(train), len(test), test.shape, test.scale) == (1437, 360, (1, 8, 8), 16.0)
     assert np.bincount(test.labels).min() >= 34  # stratified
@@ -178,7 +193,7 @@ def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - {*FILES, *RECORDED, "npz"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits", *FILES, *RECORDED, "npz"}))
 def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'idsnn\[(train|evaluation)\]'"):

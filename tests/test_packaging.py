@@ -67,10 +67,87 @@ def test_a_command_s_parser_loads_nothing_heavy(module: str) -> None:
     assert not loaded_after(f"import {module}") & HEAVY
 
 
-@pytest.mark.parametrize("module", ["idsnn_export.cli", "idsnn_deploy.cli", "idsnn_evaluation.cli"])
+@pytest.mark.parametrize("module", COMMANDS.values(), ids=COMMANDS)
 def test_help_is_shown_without_a_single_package(module: str) -> None:
-    shown = f"import {module}, contextlib\nwith contextlib.suppress(SystemExit): {module}.main(['--help'])"
-    assert not loaded_after(shown) & (HEAVY | {"numpy", "PIL", "h5py", "rich"})
+    """Processor time is mostly modules: 0.15 s are some 160 of the standard library (benchmarks/startup.py)."""
+    script = f"import {module}, contextlib\nwith contextlib.suppress(SystemExit): {module}.main(['--help'])"
+    names = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {sys.path}\n{script}\nprint(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()[-1].split()  # fmt: skip
+    ours = PACKAGES | sys.stdlib_module_names | {"__main__"}
+    assert {name.partition(".")[0] for name in names} - ours <= {"_distutils_hack", "sitecustomize"}
+    assert len(names) < 200
+
+
+@pytest.mark.parametrize("module", COMMANDS.values(), ids=COMMANDS)
+def test_help_has_groups_three_examples_and_a_line_for_every_flag(
+    module: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        importlib.import_module(module).main(["--help"])
+    text = capsys.readouterr().out
+    _, _, examples = text.partition("examples:\n")
+    assert sum(line.startswith("  idsnn-") for line in examples.splitlines()) >= 3
+    if module == "idsnn.cli":
+        headings = ("\ndata:\n", "\nnetwork:\n", "\nmethod:\n", "\nschedule:\n", "\nrun:\n")
+        assert [text.index(heading) for heading in headings] == sorted(text.index(heading) for heading in headings)
+
+
+@pytest.mark.parametrize("module", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_says_its_versions(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(module).main(["--version"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("idsnn 0.1.0, python 3.")
+    assert "torch 2." in said
+
+
+WITHOUT = """
+import sys
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {gone!r}: raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Gone())
+"""
+
+
+@pytest.mark.parametrize(
+    ("gone", "name", "says"),
+    [
+        ("torch", "idsnn.LIF", "idsnn.LIF needs torch: pip install 'idsnn[train]'"),
+        ("torch", "idsnn_export.to_nir", "idsnn_export.to_nir needs torch: pip install 'idsnn[train]'"),
+        ("onnx", "idsnn_export.to_onnx", "idsnn_export.to_onnx needs onnx: pip install 'idsnn[export]'"),
+        (
+            "rich",
+            "idsnn_evaluation.render_html",
+            "idsnn_evaluation.render_html needs rich: pip install 'idsnn[evaluation]'",
+        ),
+    ],
+)
+def test_a_name_whose_packages_are_not_installed_names_the_extra(gone: str, name: str, says: str) -> None:
+    package = name.partition(".")[0]
+    script = WITHOUT.format(gone={gone}) + f"import {package}\n{name}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == f"idsnn_deploy.errors.MissingExtraError: {says}"
+
+
+def test_help_of_a_command_whose_extra_is_not_installed_is_shown_and_names_it() -> None:
+    script = WITHOUT.format(gone={"torch"}) + (
+        "import importlib.util as u\nfind = u.find_spec\nu.find_spec = lambda n: None if n == 'torch' else find(n)\n"
+        "import idsnn.cli as c\n"
+        "try: c.main(['--help'])\nexcept SystemExit as stopped: print(stopped.code)\nprint(c.main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["0", "2"]
+    assert "\nidsnn-train needs torch: pip install 'idsnn[train]'\n" in done.stdout
+    assert done.stderr == "idsnn-train: error: idsnn-train needs torch: pip install 'idsnn[train]'\n"
+
+
+def test_python_m_idsnn_says_what_there_is() -> None:
+    done = subprocess.run([sys.executable, "-m", "idsnn"], capture_output=True, text=True, check=True)
+    assert all(f"  {command} " in done.stdout for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

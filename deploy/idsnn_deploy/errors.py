@@ -2,7 +2,7 @@
 
     IdsnnError                  one line: where, what was got, what to do; a command prints it and exits with 2
     ├── UsageError              a value on the command line or in a config
-    │   └── MissingExtraError   a command whose packages are not installed
+    │   └── MissingExtraError   a command or a name whose packages are not installed
     ├── DataError               a data set or an image folder
     │   └── ImageError          one image
     ├── RunError                a run folder, its weights or its config
@@ -30,8 +30,8 @@ class UsageError(IdsnnError):
     """A value on the command line or in a config that cannot be used."""
 
 
-class MissingExtraError(UsageError):
-    """A command needs packages that its extra brings."""
+class MissingExtraError(UsageError, ImportError):
+    """A command, or a name that is imported, needs packages that its extra brings."""
 
 
 class DataError(IdsnnError):

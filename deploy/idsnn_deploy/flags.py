@@ -3,10 +3,10 @@
 | field | on the command line |
 |---|---|
 | without a default | a positional argument |
-| `bool` | `--name`, which turns it on |
+| `bool` | `--name`, which turns it on, and `--no-name` |
 | `int`, `float`, `str`, `Path`, `Literal` | `--name VALUE`; a `Literal` lists its values |
 | `tuple[X, X]` | `--name A B` |
-| `tuple[str, ...]` | `--name A,B,C`; a positional one takes all arguments that are left |
+| `tuple[str, ...]` | `--name A,B,C`, with `nargs="*"` `--name A B C`; a positional one takes all that are left |
 | any of these, or None | the same, None where it is not given |
 
 Values that depend on each other are judged by the dataclass itself, in its `__post_init__`.
@@ -15,7 +15,7 @@ Values that depend on each other are judged by the dataclass itself, in its `__p
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -25,14 +25,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Config = TypeVar("Config", bound="DataclassInstance")
+_METAVAR: dict[Any, dict[str, str]] = {int: {"metavar": "N"}, float: {"metavar": "X"}}
 
 
-def flag(default: T, help: str, metavar: str | tuple[str, ...] | None = None) -> T:
+def flag(
+    default: T,
+    help: str,
+    metavar: str | tuple[str, ...] | None = None,
+    *,
+    nargs: str | None = None,
+    group: str | None = None,
+) -> T:
     """A field with a default: `pool: Literal["avg", "sum"] = flag("avg", "how averages are taken")`.
 
-    The help text names the default where that is not None; there it says itself what happens.
+    The help text names the default where that is not None; there it says itself what happens. `group` is a
+    heading in the help, under which the fields that follow stand, too.
     """
-    value: T = field(default=default, metadata=about(help, metavar))
+    value: T = field(default=default, metadata={**about(help, metavar, nargs), "group": group})
     return value
 
 
@@ -41,16 +50,32 @@ def about(help: str, metavar: str | tuple[str, ...] | None = None, nargs: str | 
     return {"help": help, "metavar": metavar, "nargs": nargs}
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type[DataclassInstance]) -> None:
-    """Adds an argument for each field of `config`."""
-    kinds = get_type_hints(config)
+class Switch(argparse.BooleanOptionalAction):
+    """`--name` and `--no-name`, in the same words in every version of Python."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, default: bool, help: str) -> None:
+        """Takes what argparse hands on; its own form adds the default to the help in some versions."""
+        super().__init__(option_strings, dest, default=default)
+        self.help = help
+
+
+def add_flags(
+    parser: argparse.ArgumentParser, config: type[DataclassInstance], start: DataclassInstance | None = None
+) -> None:
+    """Adds an argument for each field of `config`; `start` has other defaults than the fields'."""
+    kinds, groups = get_type_hints(config), {str(each.title): each for each in parser._action_groups}
+    place: argparse._ActionsContainer = parser
     for each in fields(config):
-        words = {"help": _help(each), **_form(_plain(kinds[each.name]), _positional(each))}
+        default = getattr(start, each.name, each.default)
+        words = {"help": _help(each, default), **_form(_plain(kinds[each.name]), each)}
         words |= {key: each.metadata[key] for key in ("metavar", "nargs") if each.metadata[key] is not None}
+        if each.metadata.get("group"):
+            name = each.metadata["group"]
+            place = groups[name] = groups.get(name) or parser.add_argument_group(name)
         if _positional(each):
             parser.add_argument(each.name, **words)
         else:
-            parser.add_argument(f"--{each.name.replace('_', '-')}", default=each.default, **words)
+            place.add_argument(f"--{each.name.replace('_', '-')}", default=default, **words)
 
 
 def from_flags(config: type[Config], given: argparse.Namespace) -> Config:
@@ -67,11 +92,11 @@ def _positional(each: Field[Any]) -> bool:
     return each.default is MISSING
 
 
-def _help(each: Field[Any]) -> str:
-    text, default = each.metadata["help"].replace("%", "%%"), each.default
-    if default is None or default is MISSING or isinstance(default, bool):
+def _help(each: Field[Any], default: Any) -> str:
+    text = each.metadata["help"].replace("%", "%%")
+    if default is None or default is MISSING or isinstance(default, bool) or default == ():
         return str(text)
-    return f"{text} (default: {','.join(default) if isinstance(default, tuple) else default})"
+    return f"{text} (default: {','.join(map(str, default)) if isinstance(default, tuple) else default})"
 
 
 def _plain(kind: Any) -> Any:
@@ -82,18 +107,20 @@ def _plain(kind: Any) -> Any:
     return plain
 
 
-def _form(kind: Any, positional: bool) -> dict[str, Any]:
+def _form(kind: Any, each: Field[Any]) -> dict[str, Any]:
     """A type in argparse's words."""
     if kind is bool:
-        return {"action": "store_true"}
+        return {"action": Switch}
     if get_origin(kind) is Literal:
         return {"choices": get_args(kind)}
     if get_origin(kind) is not tuple:
-        return {"type": kind}
+        return {"type": kind, **_METAVAR.get(kind, {})}
     first, *others = get_args(kind)
     if others != [...]:
         return {"type": first, "nargs": 1 + len(others)}
-    return {"type": first, "nargs": "+"} if positional else {"type": _split}
+    if _positional(each):
+        return {"type": first, "nargs": "+"}
+    return {"type": first, **_METAVAR.get(first, {})} if each.metadata["nargs"] else {"type": _split}
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -13,6 +13,10 @@ from typing import Any, Literal
 from .errors import UsageError
 from .json_types import Count, Fraction, Positive, WhereThere
 
+Recorded = Literal["nmnist", "n-caltech101", "cifar10-dvs", "dvs128-gesture", "events"]
+DataSet = Literal[
+    "digits", "mnist", "kmnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "folder", "npz", Recorded
+]
 By = Literal["time", "count"]
 Values = Literal["counts", "binary"]
 BY, VALUES = ("time", "count"), ("counts", "binary")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import platform
-from importlib import metadata
 
 
 def versions(*names: str) -> dict[str, str]:
@@ -14,6 +13,8 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata  # slow, and the floor's files are imported where no version is asked for
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

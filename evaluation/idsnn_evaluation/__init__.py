@@ -28,4 +28,4 @@ _HOME = {
     "render_html": "show.page",
 }
 __all__ = list(_HOME)
-__getattr__, __dir__ = lazy(__name__, _HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME, "evaluation")

@@ -6,23 +6,31 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from idsnn_deploy.commands import require_extra, run_command, say
+from idsnn_deploy.command_line import Parser
+from idsnn_deploy.commands import missing_extra, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK
 from idsnn_deploy.flags import add_flags, from_flags
 
 from .config import EvaluateConfig
 
 PROG = "idsnn-evaluate"
+NEEDS = ("evaluation", "matplotlib", "rich")
+EXAMPLES = (
+    f"{PROG} runs/digits/bundle                            # runs/digits/report: report.html, report.json, figures",
+    f"{PROG} runs/photos/bundle --data my-photos           # where the images are now",
+    f"{PROG} runs/a/bundle runs/b/bundle --compare         # side by side",
+)
+NOTES = "Writes report.json, report.html (one file, no network) and figures; no torch is needed."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for bad input."""
     given = _parser().parse_intermixed_args(argv)  # `A --limit 9 B` too
-    return run_command(PROG, lambda: _run(given), given.debug)
+    return run_command(PROG, lambda: _run(given), given.debug, "no report was written; the same command starts again")
 
 
 def _run(given: argparse.Namespace) -> int:
-    require_extra(PROG, "evaluation", "matplotlib", "rich")
+    require_extra(PROG, *NEEDS)
     config = from_flags(EvaluateConfig, given)
     # Everything heavy comes after the parser, so that --help takes no second.
     from .jobs import run_compare, run_each
@@ -33,12 +41,15 @@ def _run(given: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        description="Counts spikes and synaptic operations of a bundle's network and says what they cost.",
-        epilog="Writes report.json, report.html (one file, no network) and figures; no torch is needed.",
+def _parser() -> Parser:
+    parser = Parser(
+        PROG,
+        "Counts spikes and synaptic operations of a bundle's network and says what they cost.",
+        examples=EXAMPLES,
+        notes="\n".join(filter(None, (NOTES, missing_extra(PROG, *NEEDS)))),
+        usage=f"{PROG} [FLAG ...] BUNDLE ...",
     )
+    parser.add_version()
     add_flags(parser, EvaluateConfig)
     return parser
 

@@ -17,18 +17,22 @@ class EvaluateConfig:
     """One evaluation, of a bundle or of several."""
 
     bundle: tuple[Path, ...] = field(metadata=about("a bundle's folder, or the run that it lies in", "BUNDLE"))
-    dataset: str | None = flag(None, "data set to evaluate on, or npz (default: the one it was trained on)", "NAME")
+    dataset: str | None = flag(
+        None, "data set to evaluate on, or npz (default: the one it was trained on)", "NAME", group="data"
+    )
     data: Path | None = flag(
         None, "where the data set's files are (default: where the run has them from that the bundle lies in)", "DIR"
     )
     split: Literal["test", "train"] = flag("test", "which part of it")
     limit: int | None = flag(None, "at most N images, classes in turn", "N")
-    variant: Precision | None = flag(None, "which network (default: fp32; with --compare all there are)")
+    variant: Precision | None = flag(
+        None, "which network (default: fp32; with --compare all there are)", group="report"
+    )
     compare: bool = flag(False, "put the bundles side by side in one report")
     early_exit: bool = flag(False, "show accuracy against average steps, and the margin to stop at")
     write: bool = flag(False, "with --early-exit: write the margin into the bundle's manifest")
     platform: Path | None = flag(None, "more hardware to estimate for: .toml or .json", "FILE")
-    batch_size: int = flag(16, "images at a time", "N")
+    batch_size: int = flag(16, "images at a time", "N", group="run")
     threads: int | None = flag(None, "threads of onnxruntime (default: all cores)", "N")
     out: Path | None = flag(None, "the report's folder (default: report beside the bundle)", "REPORT")
     json: bool = flag(False, "print the report as JSON instead of tables")

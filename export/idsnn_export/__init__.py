@@ -28,4 +28,4 @@ _HOME = {
     "write_nir": "nir_file.writer",
 }
 __all__ = list(_HOME)
-__getattr__, __dir__ = lazy(__name__, _HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME, "export")

@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idsnn_deploy.commands import DEBUG_HELP, require_extra, run_command, say
+from idsnn_deploy.command_line import Parser
+from idsnn_deploy.commands import DEBUG_HELP, missing_extra, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_FAILED, EXIT_OK, UsageError
 from idsnn_deploy.flags import add_flags, flag, from_flags
 
 from .config import ExportConfig
 
 PROG = "idsnn-export"
+NEEDS = ("export", "onnx", "nir", "h5py")
+EXAMPLES = (
+    f"{PROG} runs/digits                                  # runs/digits/bundle: NIR, ONNX, golden vectors",
+    f"{PROG} other.nir --timesteps 20 --dt 1e-4           # another framework's graph, without torch",
+    f"{PROG} runs/digits --format c --out digits-c        # C99 without any library",
+)
+NOTES = "Nothing is written unless the parity gates pass: torch = NIR = ONNX, spike for spike."
 
 
 @dataclass(frozen=True)
@@ -23,23 +31,26 @@ class Otherwise:
     """What the command can do instead of an export, and how it answers."""
 
     lint: str | None = flag(
-        None, "only say what TARGET cannot run (loihi, speck, xylo, spinnaker2, snntorch, ...)", "TARGET"
+        None,
+        "only say what TARGET cannot run (loihi, speck, xylo, spinnaker2, snntorch, ...)",
+        "TARGET",
+        group="instead of exporting",
     )
     diff: tuple[Path, Path] | None = flag(
         None, "only compare two artefacts: layer, step and neuron of the first difference", ("A", "B")
     )
-    json: bool = flag(False, "print the result as JSON")
+    json: bool = flag(False, "print the result as JSON", group="run")
     debug: bool = flag(False, DEBUG_HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, 1 where artefacts differ or a gate fails, 2 for bad input."""
     given = _parser().parse_args(argv)
-    return run_command(PROG, lambda: _run(given), given.debug)
+    return run_command(PROG, lambda: _run(given), given.debug, "nothing was written; the same command starts again")
 
 
 def _run(given: argparse.Namespace) -> int:
-    require_extra(PROG, "export", "onnx", "nir", "h5py")
+    require_extra(PROG, *NEEDS)
     otherwise = from_flags(Otherwise, given)
     if otherwise.diff:
         return _diff(*otherwise.diff, otherwise.json)
@@ -114,13 +125,15 @@ def _figure(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        description="Turns a trained run, a torch network or any NIR graph into a bundle: "
-        "NIR, ONNX with time unrolled, golden vectors.",
-        epilog="Nothing is written unless the parity gates pass: torch = NIR = ONNX, spike for spike.",
+def _parser() -> Parser:
+    parser = Parser(
+        PROG,
+        "Turns a trained run, a torch network or any NIR graph into a bundle: NIR, ONNX with T unrolled, golden vectors.",
+        examples=EXAMPLES,
+        notes="\n".join(filter(None, (NOTES, missing_extra(PROG, *NEEDS)))),
+        usage=f"{PROG} [FLAG ...] SOURCE",
     )
+    parser.add_version()
     add_flags(parser, ExportConfig)
     add_flags(parser, Otherwise)
     return parser

@@ -30,16 +30,20 @@ class ExportConfig:
             nargs="?",
         )
     )
-    out: Path | None = flag(None, "the bundle's folder (default: RUN/bundle, or NAME-bundle)", "BUNDLE")
-    weights: Path | None = flag(None, "of package.module:factory: its state dict, .pt or .safetensors", "FILE")
+    out: Path | None = flag(None, "the bundle's folder (default: RUN/bundle, or NAME-bundle)", "BUNDLE", group="run")
+    weights: Path | None = flag(
+        None, "of package.module:factory: its state dict, .pt or .safetensors", "FILE", group="network"
+    )
     input_shape: tuple[str, ...] | None = flag(None, "of package.module:factory: one sample at one step", "C,H,W")
     labels: tuple[str, ...] | None = flag(None, "the classes' names in the order of the outputs", "LIST")
     mean: tuple[str, ...] | None = flag(
         None, "of package.module:factory: its images are (pixel - mean) / std, pixels in 0..1", "LIST"
     )
     std: tuple[str, ...] | None = flag(None, "of package.module:factory: beside --mean", "LIST")
-    format: Format = flag("all", "model.nir, model.onnx, or both; c: a folder of C99 instead of a bundle")
-    graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs", "LIST")
+    format: Format = flag(
+        "all", "model.nir, model.onnx, or both; c: a folder of C99 instead of a bundle", group="files"
+    )
+    graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs, of onnx, step and probe", "LIST")
     int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
     weights_int8: bool = flag(False, "also 8-bit weights, for size alone")
     int8_share: float = flag(
@@ -49,17 +53,22 @@ class ExportConfig:
     batch: str = flag(
         "dynamic", "batch size of the ONNX graphs; a number for converters that want it fixed", "dynamic|N"
     )
-    timesteps: int | None = flag(None, "steps to unroll (default: as trained, or as the file says)", "T")
+    timesteps: int | None = flag(
+        None, "steps to unroll (default: as trained, or as the file says)", "T", group="network"
+    )
     dt: float | None = flag(None, "seconds per step (default: 1e-4, or as the file says)", "S")
     pool: Pooling = flag("avg", "sum: spikes stay whole numbers, the next weights are divided")
     encoding: Encoding | None = flag(
         None, "one image for all steps, or a frame per step (default: frames for a foreign graph, static for a factory)"
     )
     dataset: str | None = flag(
-        None, "of package.module:factory: the data set for gates, golden vectors, 8 bits and accuracy", "NAME"
+        None,
+        "of package.module:factory: the data set for gates, golden vectors, 8 bits and accuracy",
+        "NAME",
+        group="data",
     )
     data: Path | None = flag(None, "where the data set's files are now (default: as trained)", "DIR")
-    force: bool = flag(False, "replace an existing bundle")
+    force: bool = flag(False, "replace an existing bundle", group="run")
 
     def __post_init__(self) -> None:
         for name, value, known in (

@@ -20,7 +20,7 @@ from .outcomes import FAULTS, PROMISED, Seen, outcome, run, was_caught_by_a_hash
 LEAST_PAST = 0.2  # of the mutants with recomputed hashes that must get past the hash check
 WARM = ("idsnn.trainer", "idsnn_export.bundle", "idsnn_export.artefacts", "idsnn_export.lint.engine",
         "idsnn_evaluation.jobs", "idsnn_deploy.check", "idsnn_deploy.run", "idsnn_deploy.info", "onnxruntime",
-        "sklearn.datasets", "sklearn.model_selection", "idsnn.devices", "tyro")  # fmt: skip
+        "idsnn.devices")  # fmt: skip
 
 
 class Fuzzer:

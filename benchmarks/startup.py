@@ -1,0 +1,98 @@
+"""What a newcomer waits for: python benchmarks/startup.py [--rounds 5]
+
+    help         processor time of `COMMAND --help`, and the modules that it imports
+    first line   wall time from the start of `idsnn-train` to its first line, into a pipe
+    first step   processor time from its start to the first step of the optimizer, and what is imported until then
+
+Every round starts a fresh process for each; figures are medians. The table is of one more process under
+`-X importtime`: what each package costs by itself, what it imports left out. torch's optimizers import torch._dynamo as
+soon as one is made, and Lightning Fabric does at its import: the second of them is free.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+
+COMMANDS = {
+    "idsnn-train": "idsnn.cli",
+    "idsnn-export": "idsnn_export.cli",
+    "idsnn-evaluate": "idsnn_evaluation.cli",
+    "idsnn-deploy": "idsnn_deploy.cli",
+}
+END = "import sys, time; print(time.process_time(), len(sys.modules))"
+HELP = """
+import contextlib, {module}
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None): {module}.main(["--help"])
+"""
+STEP = """
+import os, idsnn.cli
+from torch.optim.optimizer import register_optimizer_step_post_hook
+def stop(*_):
+    import sys, time
+    print(time.process_time(), len(sys.modules), flush=True)
+    os._exit(0)
+register_optimizer_step_post_hook(stop)
+idsnn.cli.main(["--out", {folder!r}, "--force"])
+"""
+_SELF = re.compile(r"import time: +(\d+) \| +\d+ \| +([\w.]+)")
+
+
+def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter, to its end."""
+    return subprocess.run([sys.executable, *options, "-c", script], capture_output=True, text=True, check=True)
+
+
+def median(script: str, rounds: int) -> tuple[float, int]:
+    """Processor seconds and modules that a script prints last."""
+    found = [run(script).stdout.splitlines()[-1].split() for _ in range(rounds)]
+    return statistics.median(float(seconds) for seconds, _ in found), int(found[0][1])
+
+
+def first_line(folder: str) -> float:
+    """Seconds until `idsnn-train` has said something."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "idsnn.cli", "--out", folder, "--force"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        running.stderr.readline()
+        seconds = time.monotonic() - started
+        running.terminate()
+        running.stderr.read()
+    return seconds
+
+
+def costs(script: str) -> Counter[str]:
+    """Seconds that each package's own modules take to import; torch's compiler by itself."""
+    spent: Counter[str] = Counter()
+    for micros, name in _SELF.findall(run(script, "-X", "importtime").stderr):
+        package = "torch._dynamo" if name.startswith(("torch._dynamo", "torch._inductor")) else name.partition(".")[0]
+        spent["standard library" if package in sys.stdlib_module_names else package] += int(micros) / 1e6
+    return spent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    for command, module in COMMANDS.items():
+        seconds, modules = median(HELP.format(module=module) + END, rounds)
+        print(f"{command + ' --help':<24} {seconds:6.2f} s of processor time, {modules} modules")
+    with tempfile.TemporaryDirectory() as folder:
+        wall = statistics.median(first_line(f"{folder}/line") for _ in range(rounds))
+        print(f"{'first line':<24} {wall:6.2f} s")
+        script = STEP.format(folder=f"{folder}/step")
+        seconds, modules = median(script, rounds)
+        print(f"{'first step':<24} {seconds:6.2f} s of processor time, {modules} modules")
+        for package, spent in costs(script).most_common(8):
+            print(f"    {package:<20} {spent:6.2f} s")
+
+
+if __name__ == "__main__":
+    main()
