@@ -53,7 +53,7 @@ def test_an_array_that_does_not_fit_is_one_line_with_the_file_s_name(
 ) -> None:
     np.save(tmp_path / "bad.npy", values)
     assert main(["run", str(FRAMES), str(tmp_path / "bad.npy")]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if ": error: " in each)
     assert "bad.npy" in line
     assert words in line
 

@@ -145,6 +145,29 @@ def test_help_of_a_command_whose_extra_is_not_installed_is_shown_and_names_it() 
     assert done.stderr == "idsnn-train: error: idsnn-train needs torch: pip install 'idsnn[train]'\n"
 
 
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("idsnn.cli", ["--dataset", "folder", "--data", "gone", "--dry-run"]),
+        ("idsnn_export.cli", ["gone.nir"]),
+        ("idsnn_evaluation.cli", ["gone"]),
+    ],
+)
+def test_the_first_line_comes_into_a_pipe_before_anything_heavy_is_loaded(module: str, arguments: list[str]) -> None:
+    heavy = [*sorted(HEAVY), "numpy", "PIL", "h5py", "rich", "lightning_fabric"]
+    script = (
+        f"import sys, {module} as c, idsnn_deploy.commands as commands\n"
+        f"def said(prog, what): print(prog, what, *(n for n in {heavy} if n in sys.modules), sep='|'); sys.exit()\n"
+        f"c.announce = said\nc.main({arguments})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    (line,) = done.stdout.splitlines()
+    prog, what, *loaded = line.split("|")
+    assert {module: prog for prog, module in COMMANDS.items()}[module] == prog
+    assert "gone" in what or "folder" in what
+    assert not loaded
+
+
 def test_python_m_idsnn_says_what_there_is() -> None:
     done = subprocess.run([sys.executable, "-m", "idsnn"], capture_output=True, text=True, check=True)
     assert all(f"  {command} " in done.stdout for command in COMMANDS)

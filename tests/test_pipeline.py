@@ -126,7 +126,7 @@ def test_a_bad_export_is_refused_in_one_line_and_nothing_is_written(
     before = everything_under(tmp_path), everything_under(run)
     capsys.readouterr()
     assert export(argv) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if ": error: " in each)
     assert line.startswith("idsnn-export: error: ")
     assert words in line
     assert (everything_under(tmp_path), everything_under(run)) == before

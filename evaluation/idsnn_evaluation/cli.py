@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from idsnn_deploy.command_line import Parser
-from idsnn_deploy.commands import missing_extra, require_extra, run_command, say
+from idsnn_deploy.commands import announce, missing_extra, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK
 from idsnn_deploy.flags import add_flags, from_flags
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     require_extra(PROG, *NEEDS)
     config = from_flags(EvaluateConfig, given)
+    announce(PROG, f"{', '.join(map(str, config.bundle))}; loading")
     # Everything heavy comes after the parser, so that --help takes no second.
     from .jobs import run_compare, run_each
 

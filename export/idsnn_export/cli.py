@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from idsnn_deploy.command_line import Parser
-from idsnn_deploy.commands import DEBUG_HELP, missing_extra, require_extra, run_command, say
+from idsnn_deploy.commands import DEBUG_HELP, announce, missing_extra, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_FAILED, EXIT_OK, UsageError
 from idsnn_deploy.flags import add_flags, flag, from_flags
 
@@ -57,6 +57,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.source is None:
         raise UsageError("name a run folder, a .nir file or package.module:factory, or two artefacts with --diff A B")
     config = from_flags(ExportConfig, given)
+    announce(PROG, f"{config.source}; loading")
     if otherwise.lint:
         return _lint(config, otherwise.lint, otherwise.json)
     return (_export_c if config.format == "c" else _export)(config, otherwise.json)
@@ -128,7 +129,7 @@ def _figure(value: Any) -> str:
 def _parser() -> Parser:
     parser = Parser(
         PROG,
-        "Turns a trained run, a torch network or any NIR graph into a bundle: NIR, ONNX with T unrolled, golden vectors.",
+        "Turns a trained run, a torch network or any NIR graph into a bundle: NIR, ONNX over T steps, golden vectors.",
         examples=EXAMPLES,
         notes="\n".join(filter(None, (NOTES, missing_extra(PROG, *NEEDS)))),
         usage=f"{PROG} [FLAG ...] SOURCE",
