@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,70 +239,6 @@ def test_force_replaces_a_report(bundle: Path, data: Path, no_figures: None) -> 
     assert run(bundle, data) == 2
     assert run(bundle, data, "--limit", "8", "--force") == 0
     assert (bundle.parent / "report" / "report.json").read_bytes() != old
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A report page and a comparison page, with names that HTML must escape."""
-    from idsnn_evaluation import evaluate, render_html
-    from idsnn_evaluation.show.comparison import comparison
-    from idsnn_evaluation.show.page import render_comparison
-
-    root = tmp_path_factory.mktemp("pages")
-    labels = ["<script>alert(1)</script>", 'a "quoted" & long class name', "c", "d"]
-    folder = tape_bundle(root / "bundle", NET.layers, NET.tables, labels=labels, teacher={"name": "t", "dense_macs": 9})
-    report = evaluate(folder, tape_images(N), NET.labels)
-    body = report.to_dict()
-    (root / "report.html").write_text(render_html(report))
-    (root / "both.html").write_text(render_comparison(comparison([body, body], ["<a>", "b"]), [body, body]))
-    return [root / "report.html", root / "both.html"]
-
-
-def test_a_page_asks_the_network_for_nothing_and_runs_no_script(pages: list[Path]) -> None:
-    for page in pages:
-        markup = page.read_text()
-        assert "<script" not in markup
-        assert not re.search(r"(src|href)=(?!\"data:)", markup)
-        assert not re.search(r"url\(|@import|https?://", markup)
-        assert 'name="viewport"' in markup
-        prose = re.sub(r"<style>.*?</style>", "", markup, flags=re.DOTALL)
-        assert not re.search(r"\S *\n *[^<\s]|\S  +\S", prose)  # its sentences are one line each
-        assert "prefers-color-scheme: dark" in markup
-
-
-def test_a_page_says_what_the_report_holds(pages: list[Path]) -> None:
-    markup = pages[0].read_text()
-    for words in (
-        "three readings",
-        "Firing rate by layer and step",
-        "Operations by layer",
-        "Stopping early",
-        "Arm Cortex-A",
-    ):
-        assert words in markup
-    assert markup.count('class="raster"') == K
-    assert "&lt;script&gt;" in markup
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium here; `make browser` installs Debian's")
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("page", [0, 1])
-def test_a_browser_shows_the_page_without_a_complaint(pages: list[Path], page: int, width: int, tmp_path: Path) -> None:
-    import subprocess
-
-    shot = tmp_path / "page.png"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--v=0"]
-    flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400", f"--screenshot={shot}"]
-    address = pages[page].as_uri()
-    done = subprocess.run(["chromium", *flags, address], capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
-    with Image.open(shot) as image:
-        assert image.width == width
-        assert len(image.convert("RGB").getcolors(maxcolors=2**20) or []) > 20  # it drew something
-        # Nothing sticks out at the side: the rightmost columns are the page's own colour.
-        edge = np.asarray(image.convert("RGB"))[:, -4:]
-        assert (edge == edge[0, 0]).all()
 
 
 # Markup of rich, a formula that matplotlib cannot set, HTML, escape sequences, a mark of direction, another script.

@@ -245,8 +245,14 @@ class Machine(TypedDict):
     system: str
 
 
-class Measured(TypedDict):
-    """What this machine needed for one image."""
+class _Beside(TypedDict, total=False):
+    """Keys that earlier versions did not write."""
+
+    one_step_ms: float | None
+
+
+class Measured(_Beside):
+    """What this machine needed for one image; `one_step_ms` for one of its steps, the median."""
 
     model: str
     batch: Positive
@@ -280,7 +286,14 @@ class Document(_Warned):
     measured: Measured | None
 
 
-class ComparisonRow(TypedDict):
+class _Drawn(TypedDict, total=False):
+    """Keys that earlier versions did not write."""
+
+    spikes_per_neuron: float | None
+    memory_pj: float
+
+
+class ComparisonRow(_Drawn):
     """One network beside others; counts per sample, energies the least of [least, most] in picojoules."""
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,26 +28,21 @@ NO_COUNTER = (
 
 def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = None) -> Measured:
     """The report's `measured`: milliseconds and millijoules for one image at batch 1 with the shipped model."""
-    manifest = bundle.manifest
-    graph = Graph(bundle, model_file("model", variant), Options(threads=threads))
-    ((name, shape),) = graph.inputs.items()
-    feeds = {name: np.full([size or 1 for size in shape], 0.5, dtype=np.float32)}
-    batch = shape[manifest.sample_axis] or 1
-    for _ in range(_WARM_UP):
-        graph.run(["logits"], feeds)
-    laps: list[float] = []
-    before, start = read_counters(), time.perf_counter()
-    while len(laps) < _LEAST or (len(laps) < _MOST and time.perf_counter() - start < _SECONDS):
-        lap = time.perf_counter()
-        graph.run(["logits"], feeds)
-        laps.append(time.perf_counter() - lap)
+    name = model_file("model", variant)
+    graph = Graph(bundle, name, Options(threads=threads))
+    call = _warm(graph)
+    before = read_counters()
+    laps = _laps(call)
     energy = joules(before, read_counters())
-    p50, p90 = (1e3 * float(q) / batch for q in np.percentile(laps, [50, 90]))
+    (shape,) = graph.inputs.values()
+    batch = shape[bundle.manifest.sample_axis] or 1
+    p50, p90 = (float(q) / batch for q in np.percentile(laps, [50, 90]))
     return {
-        "model": model_file("model", variant),
+        "model": name,
         "batch": batch,
         "runs": len(laps),
         "latency_ms": {"p50": p50, "p90": p90},
+        "one_step_ms": _one_step(bundle, variant, threads),
         "energy_mj": None if energy is None else 1e3 * energy / (len(laps) * batch),
         "energy_note": "whole processor package, everything that ran meanwhile included" if energy else NO_COUNTER,
         "note": DENSE_NOTE,
@@ -57,6 +53,39 @@ def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = N
             "system": platform.system(),
         },
     }
+
+
+def _one_step(bundle: Bundle, variant: Precision, threads: int | None) -> float | None:
+    """Milliseconds of one step: every layer computed once, as an ANN does; None where the bundle has no such graph."""
+    name = model_file("step")
+    if variant != "fp32" or not bundle.has(name):
+        return None
+    graph = Graph(bundle, name, Options(threads=threads))
+    batch = graph.inputs[bundle.manifest.input_name][0] or 1
+    return float(np.median(_laps(_warm(graph)))) / batch
+
+
+def _warm(graph: Graph) -> Callable[[], object]:
+    """A call at the smallest batch, warmed up; the network's input is 0.5, its state is 0."""
+    feeds = {
+        name: np.full([size or 1 for size in shape], 0.0 if name.startswith("state.") else 0.5, dtype=np.float32)
+        for name, shape in graph.inputs.items()
+    }
+    outputs = [name for name in graph.outputs if name != "step_logits"]
+    for _ in range(_WARM_UP):
+        graph.run(outputs, feeds)
+    return lambda: graph.run(outputs, feeds)
+
+
+def _laps(call: Callable[[], object]) -> list[float]:
+    """Milliseconds of each call."""
+    laps: list[float] = []
+    start = time.perf_counter()
+    while len(laps) < _LEAST or (len(laps) < _MOST and time.perf_counter() - start < _SECONDS):
+        lap = time.perf_counter()
+        call()
+        laps.append(1e3 * (time.perf_counter() - lap))
+    return laps
 
 
 def _processor() -> str:

@@ -2,10 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ..document import ComparisonRow, Document
-from .words import arithmetic_row, memory_row
+from ..quantities import joules
+from .words import arithmetic_row, memory_row, spikes_per_neuron
+
+
+class Cost(NamedTuple):
+    """What accuracy is drawn against: how it is called, what its axis says, where a row has it, and how it reads."""
+
+    title: str
+    note: str
+    axis: str
+    of: Callable[[ComparisonRow], float | None]
+    shown: Callable[[float], str]
+
+
+COSTS = (
+    Cost(
+        "Energy, arithmetic alone (reading A)",
+        "Estimated in 45 nm, in each network's own precision.",
+        "energy per sample",
+        lambda row: row["arithmetic_fp32_pj" if row["variant"] == "fp32" else "arithmetic_int8_pj"],
+        joules,
+    ),
+    Cost(
+        "Energy with memory traffic (reading B)",
+        "Estimated with 32 KiB SRAM, in each network's own precision.",
+        "energy per sample",
+        lambda row: row.get("memory_pj"),
+        joules,
+    ),
+    Cost(
+        "T x firing rate",
+        "How often a neuron spikes per sample, on average.",
+        "spikes per neuron and sample",
+        lambda row: row.get("spikes_per_neuron"),
+        lambda value: f"{value:.3g}",
+    ),
+    Cost(
+        "Latency",
+        "Measured on this machine, one sample at a time; dense kernels gain nothing from zeros.",
+        "time per sample",
+        lambda row: row["latency_ms"],
+        lambda value: f"{value:.3g} ms",
+    ),
+)
+
+
+def placed(rows: Sequence[ComparisonRow], cost: Cost) -> dict[int, float]:
+    """The costs of the rows that have one above 0, by index: a logarithmic axis has no place for the others."""
+    found = {i: cost.of(row) for i, row in enumerate(rows)}
+    return {i: value for i, value in found.items() if value}
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which points (cost, accuracy) are on the Pareto front: no other is as good in both and better in one.
+
+    >>> front([(1, 0.8), (2, 0.9), (3, 0.9)])
+    [True, True, False]
+    """
+    return [
+        not any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
+        for cost, accuracy in points
+    ]
 
 
 def comparison(reports: Sequence[Document], names: Sequence[str]) -> list[ComparisonRow]:
@@ -35,6 +97,7 @@ def _row(report: Document, name: str) -> ComparisonRow:
         "accuracy": report["accuracy"]["top1"],
         "accuracy_first_step": report["accuracy"]["by_step"][0],
         "firing_rate": totals["firing_rate"],
+        "spikes_per_neuron": spikes_per_neuron(report),
         "conv_acs": totals["conv_acs"],
         "head_acs": totals["head_acs"],
         "stem_macs": totals["stem_macs"],
@@ -44,6 +107,7 @@ def _row(report: Document, name: str) -> ComparisonRow:
         "spikes_per_synapse": totals["spikes_per_synapse"],
         "arithmetic_fp32_pj": arithmetic_row(report, "spiking network", "fp32")["pj"][0],
         "arithmetic_int8_pj": arithmetic_row(report, "spiking network", "int8")["pj"][0],
+        "memory_pj": memory_row(report, about["variant"])["spiking_pj"][0],
         "memory_ratio": memory_row(report, about["variant"])["ratio"],
         "rate_is": report["energy"]["bit_matched"]["rate_is"],
         "early_exit_steps": None if early is None else early["rest"]["average_steps"],

@@ -54,6 +54,7 @@ COMPARED: tuple[tuple[str, Callable[[ComparisonRow], str]], ...] = (
     ("accuracy", lambda row: percent(row["accuracy"], 2)),
     ("accuracy after 1 step", lambda row: percent(row["accuracy_first_step"], 2)),
     ("firing rate", lambda row: percent(row["firing_rate"])),
+    ("T x firing rate", lambda row: fixed(row.get("spikes_per_neuron"))),
     ("accumulates, hidden layers", lambda row: count(row["conv_acs"])),
     ("accumulates, head", lambda row: count(row["head_acs"])),
     ("MACs of the stem", lambda row: count(row["stem_macs"])),

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from idsnn_deploy.manifest import Precision
 
-from ..document import ArithmeticRow, Document, EarlyExit, MemoryRow, Network, NeuronLayer, SynapticLayer
-from ..quantities import count, joules, percent, times
+from ..document import ArithmeticRow, Document, EarlyExit, Measured, MemoryRow, Network, NeuronLayer, SynapticLayer
+from ..quantities import count, fixed, percent, times
+
+
+class Finding(NamedTuple):
+    """A value, what it is, and the term of the glossary that says what that means."""
+
+    value: str
+    words: str
+    term: str
 
 
 def flow(text: str) -> str:
@@ -74,22 +83,69 @@ def readings(report: Document) -> dict[str, float | None]:
     return {letter: own / other if other else None for letter, (own, other) in pairs.items()}
 
 
-def summary(report: Document) -> str:
-    """The report in two sentences."""
-    totals, about = report["totals"], report["provenance"]
+def findings(report: Document) -> list[Finding]:
+    """What a reader wants to know first, each with the term of the glossary that says what it means."""
+    about, totals, matched = report["provenance"], report["totals"], report["energy"]["bit_matched"]
     split = about["split"].removesuffix(" (limited)")
-    right = f"{percent(report['accuracy']['top1'])} of {about['samples']:,} {split} samples"
-    spiking, twin = arithmetic_row(report, "spiking network"), arithmetic_row(report, "same network as an ANN")
-    own, other = spiking["pj"][0], twin["pj"][0]
-    acs = totals["conv_acs"] + totals["head_acs"]
-    rate = "no spiking neurons" if totals["firing_rate"] is None else f"{percent(totals['firing_rate'])} of neurons"
-    energy = f"{times(own / other)} energy ({joules(own)} against {joules(other)})" if other else ""
-    compared = f": by 45 nm fp32 arithmetic alone {energy}" if energy else ""  # a network without weights has no twin
-    return flow(f"""
-        The network classifies {right} correctly. At each of its {about["timesteps"]} steps {rate} spike, which costs
-        {count(acs)} accumulates and {count(totals["stem_macs"])} multiply-accumulates per sample, where the same
-        network as an ANN needs {count(totals["ann_macs"])} multiply-accumulates{compared}. {_events(report)}
-    """)
+    found = [Finding(percent(report["accuracy"]["top1"]), f"of {about['samples']:,} {split} samples right", "accuracy")]
+    if totals["firing_rate"] is not None:
+        rate = f"spikes per neuron and sample: T = {about['timesteps']} steps x {percent(totals['firing_rate'])}"
+        found.append(Finding(fixed(spikes_per_neuron(report)), rate, "T x firing rate"))
+    against = {
+        "A": "energy than the same network as an ANN, by arithmetic alone (A)",
+        "B": "energy than that ANN, with memory traffic (B)",
+        "C": f"energy than an ANN of {matched['bits']} bits (C)",
+    }
+    for letter, ratio in readings(report).items():
+        if ratio is not None:
+            found.append(Finding(times(ratio), against[letter], f"reading {letter}"))
+    if report["measured"] is not None:
+        latency = report["measured"]["latency_ms"]["p50"]
+        found.append(Finding(f"{latency:.3g} ms", f"per sample on this machine{_steps(report['measured'])}", "latency"))
+    return found
+
+
+def summary(report: Document) -> str:
+    """The report in one breath: accuracy, T x firing rate, cost against an ANN in three readings and here."""
+    about, totals = report["provenance"], report["totals"]
+    split = about["split"].removesuffix(" (limited)")
+    right = f"{percent(report['accuracy']['top1'])} of {about['samples']:,} {split} samples are classified correctly"
+    if totals["firing_rate"] is None:
+        spikes = "the network has no spiking neurons"
+    else:
+        rate = f"{about['timesteps']} steps at {percent(totals['firing_rate'])}"
+        spikes = f"a neuron spikes {fixed(spikes_per_neuron(report))} times per sample (T x firing rate: {rate})"
+    return f"{right}, and {spikes}. {_cost(report)} {_events(report)}".rstrip()
+
+
+def _cost(report: Document) -> str:
+    ratios = {letter: times(ratio) for letter, ratio in readings(report).items() if ratio is not None}
+    if len(ratios) < 3:
+        found = "It has no weights, so there is no ANN to compare it with"
+    else:
+        found = flow(f"""
+            By estimate it needs {ratios["A"]} energy than the same network as an ANN for arithmetic alone (A),
+            {ratios["B"]} with memory traffic (B), and {ratios["C"]} than an ANN of
+            {report["energy"]["bit_matched"]["bits"]} bits (C)
+        """)
+    measured = report["measured"]
+    if measured is None:
+        return f"{found}."
+    return f"{found}; on this machine a sample takes {measured['latency_ms']['p50']:.3g} ms{_steps(measured)}."
+
+
+def spikes_per_neuron(report: Document) -> float | None:
+    """T x firing rate: how often a neuron spikes per sample, on average."""
+    rate = report["totals"]["firing_rate"]
+    return None if rate is None else report["provenance"]["timesteps"] * rate
+
+
+def _steps(measured: Measured) -> str:
+    """How the latency compares with that of one step, which multiplies as much as an ANN; nothing where unmeasured."""
+    step = measured.get("one_step_ms")
+    return (
+        "" if not step else f", {measured['latency_ms']['p50'] / step:.1f} times one step, which is about an ANN's work"
+    )
 
 
 def _events(report: Document) -> str:

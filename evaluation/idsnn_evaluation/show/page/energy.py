@@ -23,18 +23,21 @@ def energy(body: Document) -> str:
         names["teacher"] = "teacher"
     cards = (
         _card(
+            "reading-a",
             "A. Arithmetic alone",
             """An accumulate (AC) is one addition, a multiply-accumulate (MAC) a multiplication and an addition, in
             45 nm silicon. Memory is free here, which flatters everybody.""",
             _arithmetic(found["arithmetic"]),
         ),
         _card(
+            "reading-b",
             "B. With memory traffic",
             """Every weight, input and membrane potential is fetched from one kind of memory and nothing is reused;
             fp32, logarithmic scale.""",
             _memory(found["memory"]),
         ),
         _card(
+            "reading-c",
             "C. Against an ANN of as many bits",
             f"""A neuron that may spike at each of {steps} steps says as much as an activation of {bits} bits. The
             shaded bands are published break-even points, memory included: left of them spiking wins.""",
@@ -46,14 +49,14 @@ def energy(body: Document) -> str:
         per sample, from published constants; a range is shown where the sources differ.
     """)
     return (
-        f"<h2>Energy: three readings</h2><p>{text}</p>"
+        f'<h2 id="energy">Energy: three readings</h2><p>{text}</p>'
         f'{charts.key(names)}<div class="grid">{"".join(cards)}</div>'
         f"{_platforms(found)}{_measured(body['measured'])}"
     )
 
 
-def _card(title: str, note: str, content: str) -> str:
-    return f'<div class="card narrow"><h3>{title}</h3><p class=note>{flow(note)}</p>{content}</div>'
+def _card(name: str, title: str, note: str, content: str) -> str:
+    return f'<div class="card narrow" id="{name}"><h3>{title}</h3><p class=note>{flow(note)}</p>{content}</div>'
 
 
 def _arithmetic(rows: list[ArithmeticRow]) -> str:
@@ -117,9 +120,9 @@ def _platforms(found: Energy) -> str:
         of every step. No published figure, so no estimate: {escape(", ".join(found["no_figure"]))}.
     """)
     return (
-        f'<div class="card apart"><h3>On published platforms</h3><p class=note>{note}</p>'
+        f'<div class="card apart" id="platforms"><h3>On published platforms</h3><p class=note>{note}</p>'
         f"{charts.bars(bars, logarithmic=True)}"
-        f"<details><summary>Where the figures are from</summary>{sources}</details></div>"
+        f"{charts.details('Where the figures are from', sources)}</div>"
     )
 
 
@@ -130,10 +133,17 @@ def _measured(found: Measured | None) -> str:
     cost = note if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ per sample ({note})"
     text = flow(f"""
         {escape(found["machine"]["processor"])}, {escape(found["model"])}, batch {found["batch"]}:
-        <b>{latency["p50"]:.2f} ms</b> per sample (median of {found["runs"]}; 90 % are under {latency["p90"]:.2f} ms).
-        Energy: {escape(cost)}.
+        <b>{latency["p50"]:.3g} ms</b> per sample (median of {found["runs"]}; 90 % are under {latency["p90"]:.3g} ms).
+        {_beside_one_step(found)} Energy: {escape(cost)}.
     """)
     return (
-        f'<div class="card apart"><h3>Measured on this machine</h3><p>{text}</p>'
+        f'<div class="card apart" id="machine"><h3>Measured on this machine</h3><p>{text}</p>'
         f"<p class=note>{escape(found['note'])}</p></div>"
     )
+
+
+def _beside_one_step(found: Measured) -> str:
+    step = found.get("one_step_ms")
+    if not step:
+        return ""
+    return f"One step of it, which computes every layer once as an ANN does, takes {step:.3g} ms."

@@ -15,8 +15,8 @@ from PIL import Image
 from ...quantities import percent
 from ...report import Example
 from ..words import flow
-from . import charts
-from .charts import Line
+from . import charts, plots
+from .plots import Line
 
 _LIKELIEST = 3
 _PAPER, _BLACK, _OFF, _ON, _BOTH = 128, (16, 16, 20), (80, 150, 255), (255, 90, 60), (220, 130, 255)
@@ -30,9 +30,9 @@ def examples(found: Sequence[Example], classes: Sequence[str]) -> str:
     cards = "".join(_card(example, classes) for example in found)
     text = flow("""
         Left to right lie the layers, each with its time steps; every row is one of up to 64 neurons traced in a layer,
-        and a mark is a spike. Below, how probable the likeliest classes become.
+        and a mark is a spike. Below, how probable the likeliest classes become, and the right one.
     """)
-    return f'<h2>A few samples, as the network saw them</h2><p>{text}</p><div class="grid">{cards}</div>'
+    return f'<h2 id="samples">A few samples, as the network saw them</h2><p>{text}</p><div class="grid">{cards}</div>'
 
 
 def _card(example: Example, classes: Sequence[str]) -> str:
@@ -41,7 +41,8 @@ def _card(example: Example, classes: Sequence[str]) -> str:
     said = f"{classes[guess]} ({percent(float(final[guess]), 0)})"
     wrong = "" if guess == example.label else f" <span class=wrong>wrong: it is {escape(classes[example.label])}</span>"
     picture = _picture(example.pixels)
-    image = f'<img src="{picture}" alt="the sample">' if picture else "<span></span>"
+    seen = f"a sample of the class {classes[example.label]}, as the network gets it"
+    image = f'<img src="{picture}" alt="{escape(seen)}">' if picture else "<span></span>"
     return (
         f'<div class="card"><div class="example">{image}<p><b>{escape(said)}</b>{wrong}</p></div>'
         f"{_raster(example)}{_evidence(example, guess, classes)}</div>"
@@ -53,7 +54,7 @@ def _raster(example: Example) -> str:
         return ""
     first, *_, last = [*example.rasters, *example.rasters]
     ends = f'<div class="from-to"><span>{escape(first)}</span><span>{escape(last)}</span></div>'
-    return charts.raster(example.rasters) + ends
+    return plots.raster(example.rasters) + ends
 
 
 def _evidence(example: Example, guess: int, classes: Sequence[str]) -> str:
@@ -61,9 +62,14 @@ def _evidence(example: Example, guess: int, classes: Sequence[str]) -> str:
     shown = [int(k) for k in np.argsort(-final, kind="stable")[:_LIKELIEST]]
     if example.label not in shown:
         shown[-1] = example.label
-    kinds = {guess: "ann", example.label: "spiking"}  # the right class has the network's own colour
-    curves = [Line(classes[k], steps, example.evidence[:, k].tolist(), kinds.get(k, "quiet")) for k in shown]
-    return charts.lines(curves, "time step", "class evidence over time", floor=0.0)
+    kinds = {guess: ("ann", 1), example.label: ("spiking", 0)}  # the right class has the network's own colour
+    looks = [kinds.get(k, ("quiet", 2 + shown.index(k) % 2)) for k in shown]
+    curves = [
+        Line(f"{classes[k]}: {percent(float(final[k]), 0)}", steps, example.evidence[:, k].tolist(), *look)
+        for k, look in zip(shown, looks, strict=True)
+    ]
+    said = f"probabilities after each step, in the end: {', '.join(curve.label for curve in curves)}"
+    return plots.lines(curves, "time step", said, floor=0.0) + charts.legend(curves)
 
 
 def _picture(pixels: np.ndarray[Any, Any]) -> str | None:

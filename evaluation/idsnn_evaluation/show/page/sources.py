@@ -8,6 +8,7 @@ from html import escape
 from ...counts import ADDED, RATIOS
 from ...document import ConstantRow, Document, Interval
 from ...quantities import count
+from ..glossary import GLOSSARY, anchor
 from ..words import flow
 from . import charts
 
@@ -17,18 +18,27 @@ def counts(body: Document) -> str:
     spread = body["spread"]["acs"]
     values: Mapping[str, object] = body["totals"]
     rows = "".join(
-        f"<tr><td><code>{key}</code></td><td class=n>{_exact(values[key])}</td><td>{escape(meaning)}</td></tr>"
+        f"<tr><th scope=row><code>{key}</code></th><td class=n>{_exact(values[key])}</td>"
+        f"<td>{escape(meaning)}</td></tr>"
         for key, meaning in {**ADDED, **RATIOS}.items()
     )
     text = flow(f"""
         Per sample, over all steps. Samples differ: half of them take less than {count(spread["median"])} accumulates,
         and 90 % between {count(spread["p5"])} and {count(spread["p95"])}.
     """)
-    return (
-        f"<h2>Every count</h2><p>{text}</p>"
-        "<details><summary>All counts and what they mean</summary><div "
-        f'class="scroll"><table>{rows}</table></div></details>'
+    table = f'<div class="scroll" tabindex="0" role="region" aria-label="all counts"><table>{rows}</table></div>'
+    return f'<h2 id="counts">Every count</h2><p>{text}</p>{charts.details("All counts and what they mean", table)}'
+
+
+def glossary() -> str:
+    """Every term, in the order of the alphabet, with a link to where the page shows it."""
+    entries = "".join(
+        f'<dt id="{anchor(term)}">{escape(term)}</dt><dd>{escape(entry.meaning)}'
+        + (f' <a href="#{entry.section}">Shown here.</a>' if entry.section else "")
+        + "</dd>"
+        for term, entry in GLOSSARY.items()
     )
+    return f'<h2 id="glossary">Glossary</h2><dl class="glossary">{entries}</dl>'
 
 
 def provenance(body: Document) -> str:
@@ -37,9 +47,8 @@ def provenance(body: Document) -> str:
     shown = "".join(f"<dt>{key.replace('_', ' ')}</dt><dd>{escape(_flat(value))}</dd>" for key, value in about.items())
     rows = [_constant(name, each) for name, each in body["energy"]["constants"].items()]
     table = charts.table(["constant", "value", "unit", "node", "year", "includes", "source"], rows, 7)
-    return (
-        f'<h2>Where this comes from</h2><div class="card"><dl>{shown}</dl></div>'
-        f"<details><summary>Energy constants and their sources</summary>{table}</details>"
+    return f'<h2 id="provenance">Where this comes from</h2><div class="card"><dl>{shown}</dl></div>' + charts.details(
+        "Energy constants and their sources", table
     )
 
 
