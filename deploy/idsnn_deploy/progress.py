@@ -40,4 +40,9 @@ def _line(what: str, done: int, total: int | None, seconds: float) -> str:
         return f"{what} {done:,} ({done / seconds:,.0f}/s)"
     filled = _WIDTH * min(done, total) // total
     left = seconds * (total - done) / done
-    return f"{what} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,}/{total:,}, {left:,.0f} s left"
+    return f"{what} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,}/{total:,}, {_time(left)} left"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:,} min {rest:02} s" if minutes else f"{rest} s"

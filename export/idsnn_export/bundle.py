@@ -161,8 +161,8 @@ def _models(graph: Plan, source: Source, config: ExportConfig) -> dict[str, onnx
     timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch)
     return {
         file.name: to_onnx(graph, timesteps, kind=file.holds, **options)
-        for file in MODEL_FILES
-        if file.precision == "fp32" and config.writes(file.holds)
+        for file in track([each for each in MODEL_FILES if each.precision == "fp32"], "writing ONNX")
+        if config.writes(file.holds)
     }
 
 

@@ -87,10 +87,10 @@ def accuracy_gate(full: bytes, small: bytes, images: Array, labels: Array, axis:
         axis: where the samples lie: 1 for frames (T, N, C, H, W).
     """
     chosen = []
-    for model in (full, small):
+    for name, model in (("float32", full), ("8 bits", small)):
         ready = session(model)
         parts = np.split(images, range(BATCH, len(labels), BATCH), axis)
-        answers = (run(ready, part, ["logits"])[0] for part in track(parts, "accuracy of 8 bits"))
+        answers = (run(ready, part, ["logits"])[0] for part in track(parts, f"accuracy, {name}"))
         chosen.append(np.concatenate([logits.argmax(1) for logits in answers]))
     found = Paired.of(chosen[0], chosen[1], labels)
     outcome = found.outcome(MOST_LOST)

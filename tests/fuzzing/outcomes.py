@@ -96,7 +96,9 @@ def outcome(seen: Seen, good: Seen) -> str:
     errors = [line for line in seen.err.splitlines() if ": error: " in line]
     if seen.code in (0, 1) and not errors and "Traceback" not in seen.err:
         return "equal" if seen.answer == good.answer else "different"
-    alone = len(seen.err.splitlines()) == 1 or seen.err.startswith(("layer ", "teacher ", "student ", "recovered"))
+    begun = ("layer ", "teacher ", "student ", "recovered")
+    said = [line for line in seen.err.splitlines() if not line.endswith(("; loading", "; loading torch"))]
+    alone = len(said) == 1 or said[:1] and said[0].startswith(begun)
     return "typed" if seen.code in (1, 2) and len(errors) == 1 and alone and "Traceback" not in seen.err else "untyped"
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import onnxruntime
 
 from idsnn_deploy.arrays import Array
+from idsnn_deploy.progress import track
 
 from ..graph.plan import Plan, plan
 from ..graph.timing import gain, leak, resolve_dt
@@ -66,12 +67,15 @@ def calibrate(
     names = [PREFIX + step.name for step in integer_layers(steps, share)]
     feed = session.get_inputs()[0].name
     seen: dict[str, list[Array]] = {name: [] for name in names}
-    for start in range(0, count if names else 0, BATCH):
+    for start in track(range(0, count if names else 0, BATCH), "8 bits: currents"):
         part = np.take(images, np.arange(start, min(start + BATCH, count)), axis).astype(np.float32)
         for name, values in zip(names, session.run(names, {feed: part}), strict=True):
             seen[name].append(values)
     layers = {name.removeprefix(PREFIX): np.concatenate(values) for name, values in seen.items()}
-    return {name: best_range(values, firing_currents(steps, name, dt)) for name, values in layers.items()}
+    return {
+        name: best_range(values, firing_currents(steps, name, dt))
+        for name, values in track(layers.items(), "8 bits: ranges")
+    }
 
 
 def integer_weights(graph: nir.NIRGraph | Plan) -> dict[str, None]:
