@@ -98,7 +98,7 @@ def outcome(seen: Seen, good: Seen) -> str:
         return "equal" if seen.answer == good.answer else "different"
     begun = ("layer ", "teacher ", "student ", "recovered")
     said = [line for line in seen.err.splitlines() if not line.endswith(("; loading", "; loading torch"))]
-    alone = len(said) == 1 or said[:1] and said[0].startswith(begun)
+    alone = len(said) == 1 or (said[:1] and said[0].startswith(begun))
     return "typed" if seen.code in (1, 2) and len(errors) == 1 and alone and "Traceback" not in seen.err else "untyped"
 
 
