@@ -151,12 +151,19 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
         **({"after each step": ", ".join(f"{each:.2%}" for each in by_step)} if len(by_step) > 1 else {}),
         **({} if best is None else {"student, best validation accuracy": f"{best:.2%}, epoch {summary['best_epoch']}"}),
         "firing rate, spikes per neuron and step": f"{summary['firing_rate']:.2%}",
+        **_asked(summary),
         "parameters": f"{summary['parameters']:,}",
         "time": f"{summary['seconds']:.0f} s on {summary['device']}",
         "run folder": str(folder),
     }
     Display().table(f"{summary['dataset']}, {summary['arm']}, T {summary['timesteps']}", rows)
     return EXIT_OK
+
+
+def _asked(summary: dict[str, Any]) -> dict[str, str]:
+    spikes = summary.get("spikes")
+    words = "" if spikes is None else f"asked {spikes['asked']:g}, got {spikes['got']:.3g}"
+    return {"spikes per neuron and sample": words} if words else {}
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ class TrainConfig:
         "baseline: neither; init: initialized from the teacher; kd: distilled from it; idsnn: both",
         group="method",
     )
+    start: str | None = flag(None, "a run folder whose student the student starts from, to be tuned further", "RUN")
     init_shortcuts: bool = flag(True, "initialize projection shortcuts from the teacher, too")
     init_scaled: bool = flag(
         True, "multiply the teacher's BN weights and biases by the threshold, at which fresh ones start (not the paper)"
@@ -113,6 +114,9 @@ class TrainConfig:
     loss: Literal["mean", "steps"] = flag(
         "steps",
         "what the student's loss judges: the mean of the logits over steps (the paper), or the logits of every step",
+    )
+    spikes: float | None = flag(
+        None, "spikes per neuron and sample (T x firing rate) that the student may have; the training keeps to it", "S"
     )
     target_rate: float | None = flag(
         None, "firing rate (spikes per neuron and step) that the loss pulls every layer towards"
@@ -214,6 +218,7 @@ class TrainConfig:
                 raise UsageError(f"{_flag(name)} {value:g}: must lie in {low:g} to {high:g}")
         self._check_network()
         self._check_stages()
+        self._check_start_and_spikes()
         if self.sensor and (len(self.sensor) != 2 or min(self.sensor) < 1):
             raise UsageError(f"--sensor {' '.join(map(str, self.sensor))}: give its height and width")
         if self.schedule == "step" and not self.milestones:
@@ -249,6 +254,16 @@ class TrainConfig:
         if self.nesterov and self.momentum == 0:
             raise UsageError("--nesterov needs a --momentum above 0")
 
+    def _check_start_and_spikes(self) -> None:
+        if self.start is not None and self.initializes:
+            raise UsageError(
+                f"--start {self.start}: --arm {self.arm} starts the student from its teacher; take kd or baseline"
+            )
+        if self.spikes is not None and self.spikes > self.timesteps:
+            raise UsageError(f"--spikes {self.spikes:g}: a neuron has at most {self.timesteps} in T {self.timesteps}")
+        if self.spikes is not None and self.target_rate is not None:
+            raise UsageError(f"--spikes {self.spikes:g}: --target-rate pulls as well; give one of the two")
+
     def _check_depth(self, name: str, network: str, row: Architecture) -> None:
         if getattr(self, name) not in (None, *row.depths):
             known = ", ".join(map(str, row.depths))
@@ -268,6 +283,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("beta", "momentum"), (0, 1)),
     **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
     "target_rate": (1e-4, 1),
+    "spikes": (1e-4, MOST_STEPS),
     "ema": (0, 0.99999),
     "label_smoothing": (0, 0.99),
     "peak": (0.001, 0.999),

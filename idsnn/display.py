@@ -48,6 +48,7 @@ class Display:
         parts += [f"val {row['val_accuracy']:.2%}"] if row["val_accuracy"] is not None else []
         parts += [f"test {row['test_accuracy']:.2%}"]
         parts += [f"firing {row['firing_rate']:.2%}"] if row["firing_rate"] is not None else []
+        parts += [f"spikes {row['spikes']:.3f}"] if row.get("spikes") else []
         parts += [f"{row['pixels']} px"] if row.get("pixels") else []
         parts += [f"T {row['timesteps']}"] if row.get("timesteps") else []
         parts += [f"lr {row['lr']:.4f}", f"{row['seconds']:.1f} s"]

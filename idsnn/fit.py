@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ from .meter import Meter
 from .networks.protocol import SpikingNetwork
 from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
+from .spikes import Pull, some
 
 _RATE_EVERY = 16
 
@@ -94,7 +96,7 @@ class _Phase:
         if state.epoch > self.epochs:
             raise RunError(f"last.ckpt holds epoch {state.epoch} of {self.epochs}; start again with --force")
         network.to(self.fabric.device).to(memory_format=memory_format(network))
-        self.average = self._averaged()
+        self.average, self.pull = self._averaged(), self._pulled()
         if state.model is not None:
             load_weights(network, state.model, "last.ckpt")
         self._set_up()
@@ -109,6 +111,17 @@ class _Phase:
         elif state.epoch:
             raise RunError("last.ckpt: has no average of the weights for --ema; start again with --force")
         return Average(self.network, config.ema)
+
+    def _pulled(self) -> Pull | None:
+        """The pull on the firing rate where the state left it."""
+        config, state = self.config, self.state
+        if self.spiking is None or config.spikes is None:
+            return None
+        if state.epoch and state.pull is None:
+            raise RunError("last.ckpt: has no pull for --spikes; start again with --force")
+        self.counted = some(self.loader.images, config.seed)
+        steps, mean = self.epochs * len(self.loader), partial(reduced, self.fabric, how="mean")
+        return Pull(config.spikes / config.timesteps, steps, state.pull, mean)
 
     def _set_up(self) -> None:
         """The optimizer, and both as Fabric wraps them, where the state left them."""
@@ -136,7 +149,7 @@ class _Phase:
         self.learned = copied(self.network) if self.average else self.network.state_dict()
         self.end()
         shown = {"pixels": stage.pixels, "timesteps": stage.shown if self.spiking else None} if stage.pixels else {}
-        return row | self._assess() | {"seconds": time.monotonic() - started} | shown
+        return row | self._assess() | self._count_spikes() | {"seconds": time.monotonic() - started} | shown
 
     def end(self) -> None:
         """Puts the average into the network, where there is one."""
@@ -151,6 +164,7 @@ class _Phase:
         state = self.state
         state.epoch, state.rows, state.seconds = epoch + 1, [*state.rows, row], seconds
         state.model, state.optimizer = self.learned, self.optimizer.state_dict()
+        state.pull = None if self.pull is None else self.pull.state
         state.average = None if self.average is None else self.average.values
         state.scaler = {} if self.scaler is None else self.scaler.state_dict()
 
@@ -169,6 +183,8 @@ class _Phase:
             with self._watch(step) as rates, self._showing(timesteps):
                 answers = self._answers(images)
             loss, logits = self._loss(answers, soft, labels, rates)
+            if self.pull is not None and rates is not None:
+                loss = loss + self.pull.term(rates, epoch * len(self.loader) + step)
             self.wrapped.zero_grad()
             self.fabric.backward(loss)
             self.wrapped.step()
@@ -195,7 +211,8 @@ class _Phase:
 
     def _watch(self, step: int) -> AbstractContextManager[FiringRates | None]:
         """Firing rates of the forward inside: of every step where they are part of the loss, else now and then."""
-        if self.spiking and (self.config.target_rate is not None or step % _RATE_EVERY == 0):
+        always = self.config.target_rate is not None or self.pull is not None
+        if self.spiking and (always or step % _RATE_EVERY == 0):
             return FiringRates(self.spiking)
         return nullcontext()
 
@@ -266,6 +283,15 @@ class _Phase:
                 found[f"{part}_by_step"], found["firing_rate"] = by_step, float(rates.total())
                 self._name_odd_layers(rates.by_layer())
         return found
+
+    def _count_spikes(self) -> dict[str, float]:
+        """Spikes per neuron and sample of the network as it is deployed, on training images, and the pull's weight."""
+        if self.pull is None:
+            return {}
+        _, rates = assess(self.network, self.counted, self.fabric)
+        assert rates is not None
+        self.pull.learn(rates.total())
+        return {"spikes": self.config.timesteps * float(rates.total()), "pull": float(self.pull.state["integral"])}
 
     def _name_odd_layers(self, rates: dict[str, float]) -> None:
         for name, what in odd_layers(rates).items():

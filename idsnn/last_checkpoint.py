@@ -28,6 +28,7 @@ class Checkpoint:
     model: dict[str, Any] | None = None
     average: dict[str, Any] | None = None  # of the weights, with --ema
     optimizer: dict[str, Any] | None = None
+    pull: dict[str, Any] | None = None  # on the firing rate, with --spikes
     scaler: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -68,6 +69,7 @@ class Checkpoint:
                 ("epoch", type(self.epoch) is int and self.epoch >= 0),
                 ("model", self.model is None or _is_state(self.model)),
                 ("average", self.average is None or _is_state(self.average)),
+                ("pull", self.pull is None or _is_state(self.pull)),
                 ("optimizer", self.optimizer is None or isinstance(self.optimizer, dict)),
                 ("model and optimizer", kept == (self.epoch != 0)),
                 ("scaler", isinstance(self.scaler, dict)),

@@ -41,16 +41,18 @@ from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher, network_name
 from .neuron import LIF
 from .run_folder import BEST, CURVES, EVENTS, LAST, METRICS, STUDENT, SUMMARY, TEACHER, begin, begun, held
+from .spikes import verdict
+from .start import Start
 
 PACKAGES = ("python", "idsnn", "torch", "snntorch", "lightning-fabric", "numpy")
 COLUMNS = (
     *("phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy"),
     *("firing_rate", "lr", "seconds", "images_per_second"),
 )
-STAGE_COLUMNS = ("pixels", "timesteps")  # where there are stages
+MORE_COLUMNS = ("pixels", "timesteps", "spikes", "pull")  # where there are stages, and with --spikes
 
 
-_SUMMARIZED = ("dataset", "network", "arm", "timesteps", "epochs", "stages", "teacher_stages", "seed", "width")
+_SUMMARIZED = ("dataset", "network", "arm", "start", "timesteps", "epochs", "stages", "teacher_stages", "seed", "width")
 
 
 def train(
@@ -110,9 +112,11 @@ class Trainer:
         if config.teacher is not None and config.needs_teacher and not self.taught:
             self.given, settled = load_teacher(config.teacher, self.resolved)
             self.resolved |= settled
+        self.state = Checkpoint.load(folder / LAST) if self.resume else Checkpoint()
+        begun_student = self.state.phase == "student" and self.state.epoch
+        self.start = None if config.start is None or begun_student else Start(config.start, self.resolved)
         self._dry_run()
         self.kernel = kernel_for(config, fabric.device)
-        self.state = Checkpoint.load(folder / LAST) if self.resume else Checkpoint()
 
     def _dry_run(self) -> None:
         """On throw-away networks, so that mismatched shapes fail before anything is written."""
@@ -123,6 +127,10 @@ class Trainer:
         networks = {role: builders[role](resolved) for role in keys}
         if config.initializes:
             self._initialize(networks["teacher"], networks["student"])
+        if self.start is not None:
+            self.start.into(networks["student"])
+            for note in self.start.notes:
+                self.display.say(note)
         try_stages(config, self.data, networks, resolved)
 
     def plan(self) -> dict[str, str]:
@@ -190,6 +198,8 @@ class Trainer:
         student.to(self.fabric.device)
         if teacher is not None and self.config.initializes:
             self._initialize(teacher, student)
+        if self.start is not None:
+            self.start.into(student)
         for layer in spiking(student).neurons().values():
             if isinstance(layer, LIF):
                 layer.kernel = self.kernel
@@ -214,8 +224,8 @@ class Trainer:
         if mine and mine[-1] is _best(mine, "val_accuracy"):
             save_weights(network, self.folder / BEST)
         text = io.StringIO()
-        columns = (*COLUMNS, *(STAGE_COLUMNS if any(row.keys() & STAGE_COLUMNS for row in state.rows) else ()))
-        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+        more = [name for name in MORE_COLUMNS if any(name in row for row in state.rows)]
+        writer = csv.DictWriter(text, [*COLUMNS, *more], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(state.rows)
         write_bytes(self.folder / METRICS, text.getvalue().encode())
@@ -244,6 +254,7 @@ class Trainer:
             **best,
             **{f"{part}_by_step": by_step for part in ("val", "test") if (by_step := mine[-1].get(f"{part}_by_step"))},
             "firing_rate": mine[-1]["firing_rate"],
+            **self._spikes(mine[-1]["firing_rate"]),
             "parameters": sum(each.numel() for each in student.parameters()),
             "train_images": self.resolved["train_images"],
             "seconds": self.state.seconds,
@@ -251,6 +262,14 @@ class Trainer:
             "processes": self.fabric.world_size,
             "versions": versions(*PACKAGES),
         }
+
+    def _spikes(self, firing_rate: float) -> dict[str, Any]:
+        """What --spikes asked for, and what came of it; said, too."""
+        asked, got = self.config.spikes, self.config.timesteps * firing_rate
+        if asked is None:
+            return {}
+        self.display.say(verdict(asked, got))
+        return {"spikes": {"asked": asked, "got": got}}
 
 
 def _best(rows: list[dict[str, Any]], key: str) -> dict[str, Any] | None:

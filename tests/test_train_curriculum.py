@@ -33,7 +33,7 @@ from idsnn_deploy.errors import UsageError
 TINY = ["--width", "2", "--teacher-depth", "18", "--limit-train", "64", "--limit-test", "20"]
 TINY += ["--batch-size", "32", "--timesteps", "2"]
 EVERYTHING = ["--stages", "1x4@1", "1x6@2-3", "1x8@2", "--schedule", "triangle", "--nesterov", "--ema", "0.9"]
-EVERYTHING += ["--label-smoothing", "0.1", "--augment", "crop-flip", "--flip", "alternate"]
+EVERYTHING += ["--label-smoothing", "0.1", "--augment", "crop-flip", "--flip", "alternate", "--spikes", "0.2"]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
