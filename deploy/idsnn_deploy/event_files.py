@@ -31,6 +31,7 @@ from .arrays import Array
 from .commands import require_extra
 from .errors import DataError
 from .files import read_bytes
+from .silence import SILENT
 
 Events = np.ndarray[Any, np.dtype[np.void]]
 DTYPE = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])  # tonic's
@@ -153,15 +154,17 @@ def _prophesee(file: Path) -> Events:
     head = read_bytes(file, MAX_BYTES, DataError)[:1024].lower()
     raw = "evt2" if b"evt 2" in head or b"evt2" in head else "evt3"
     wizard = importlib.import_module("expelliarmus").Wizard(encoding="dat" if file.suffix.lower() == ".dat" else raw)
-    with reading(file, "expelliarmus"):
+    with reading(file, "expelliarmus"), SILENT:
         found = wizard.read(str(file))
+        if found is None:
+            raise ValueError("it finds no events")
         return from_fields({name: found[name] for name in DTYPE.names or ()})
 
 
 def _aedat4(file: Path) -> Events:
     require_extra(f"reading {file.suffix} recordings", "events", "aedat")
     read_bytes(file, MAX_BYTES, DataError)  # its own words for a missing file are many
-    with reading(file, "aedat"):
+    with reading(file, "aedat"), SILENT:
         packets = [
             packet["events"] for packet in importlib.import_module("aedat").Decoder(str(file)) if "events" in packet
         ]

@@ -14,7 +14,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -41,7 +40,7 @@ def read_folder(split: str, root: str | os.PathLike[str], reading: Reading | Non
     found = class_files(root, split, IMAGE_SUFFIXES, reading.division, reading.limit)
     cache = None if reading.cache is None else reading.cache / _cache_name(Path(root), split)
     key = _key(found.files, reading)
-    held = _kept(cache, key)
+    held = _kept(cache, key, len(found.files))
     images, kept, notes = held or _decoded(split, root, found, reading)
     if cache is not None and held is None:
         with replacing(cache) as file:
@@ -145,13 +144,17 @@ def _key(files: Sequence[Path], reading: Reading) -> str:
     return digest.hexdigest()
 
 
-def _kept(cache: Path | None, key: str) -> tuple[Array, Array, tuple[str, ...]] | None:
+def _kept(cache: Path | None, key: str, count: int) -> tuple[Array, Array, tuple[str, ...]] | None:
+    """What a cache holds of `count` files; None where there is none, or one of other files, or a broken one."""
     if cache is None or not cache.is_file():
         return None
     try:
         with np.load(cache, allow_pickle=False) as held:
-            if str(held["key"]) == key:
-                return held["images"], held["kept"], tuple(map(str, held["notes"]))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return None  # a cache that is broken is none
-    return None
+            if str(held["key"]) != key:
+                return None
+            images, kept, notes = held["images"], held["kept"], tuple(map(str, held["notes"]))
+        numbered = kept.dtype.kind == "i" and kept.shape == images.shape[:1] and len(kept) > 0
+        fits = numbered and images.dtype == np.uint8 and images.ndim == 4 and 0 <= kept.min() <= kept.max() < count
+    except Exception:  # zipfile, zlib and numpy raise a dozen kinds
+        return None
+    return (images, kept, notes) if fits else None

@@ -18,10 +18,9 @@ from __future__ import annotations
 import io
 import logging
 import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Union
 
 import numpy as np
@@ -29,11 +28,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import ImageError
 from .files import read_bytes
+from .silence import SILENT, Shared
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS, MAX_DECODED = 64_000_000, 200 * 2**20
 _BYTES = {"1": 1, "L": 1, "P": 1}  # of a pixel in memory; of any other mode 4
-_STDERR = 2  # file descriptor
 _STRIP = 2**20  # pixels that are brought to 8 bits without transparency at a time
 MODES = {1: "L", 3: "RGB"}
 
@@ -66,7 +65,7 @@ def _pixels(image: Image.Image, shape: tuple[int, int, int] | None, where: str) 
     channels = shape[0] if shape else _channels(image)
     if channels not in MODES:
         raise ImageError(f"{where}: the network takes {channels} channels; image files have 1 (grey) or 3 (RGB)")
-    with _SILENT if image.format == "TIFF" else nullcontext():
+    with SILENT if image.format == "TIFF" else nullcontext():
         flat = _flatten(ImageOps.exif_transpose(image))
     flat = flat if flat.mode == MODES[channels] else flat.convert(MODES[channels])
     if shape and flat.size != (shape[2], shape[1]):
@@ -111,30 +110,6 @@ def _decoding(where: str) -> Iterator[None]:
         raise ImageError(f"{where}: does not decode ({reason})") from cause
 
 
-class _Shared:
-    """A change to the whole process, in any number of threads at once: the first to come makes it, the last undoes it.
-
-    Two threads that each put back what they found, warning filters say, leave one's change behind for good.
-    """
-
-    def __init__(self, change: Callable[[], AbstractContextManager[None]]) -> None:
-        self._change, self._lock, self._inside = change, threading.Lock(), 0
-        self._made = change()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._made = self._change()
-                self._made.__enter__()
-            self._inside += 1
-
-    def __exit__(self, *error: Any) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._made.__exit__(None, None, None)
-
-
 @contextmanager
 def _ignored_warnings() -> Iterator[None]:
     """Nothing is said about odd metadata, which nothing here reads."""
@@ -144,24 +119,7 @@ def _ignored_warnings() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _closed_stderr() -> Iterator[None]:
-    """libtiff writes what it thinks of a file to the process's standard error, past Python and Pillow."""
-    try:
-        kept = os.dup(_STDERR)
-    except OSError:  # there is none
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), _STDERR)
-    try:
-        yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
-
-
-_QUIET, _SILENT = _Shared(_ignored_warnings), _Shared(_closed_stderr)
+_QUIET = Shared(_ignored_warnings)
 
 
 @contextmanager

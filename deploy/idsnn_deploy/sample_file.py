@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,6 @@ from .manifest import Manifest
 
 SUFFIXES = (".npy", ".npz")
 MAX_BYTES = 2**30
-_BROKEN = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 
 def is_sample_file(path: str) -> bool:
@@ -35,15 +32,14 @@ def read_samples(path: str, manifest: Manifest) -> Array:
     """The samples of a file: float32 `(N, *input_shape)`, or `(T, N, *input_shape)` where the input varies in time.
 
     Raises:
-        DataError: no such file, no numbers in it, several arrays and none named `input`, or another shape; the line
-            begins with the file's name and says which shapes are taken.
+        DataError: no such file, no numbers in it, several arrays and none named `input`, another shape or range; the
+            line begins with the file's name and says which are taken.
     """
     data = read_bytes(path, MAX_BYTES, error=DataError)
     try:
         values = read_npy(data, MAX_BYTES) if path.lower().endswith(".npy") else _only(read_npz(data, most=MAX_BYTES))
-    except _BROKEN as cause:
-        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise DataError(f"{path}: no array that can be read ({reason})") from cause
+    except ValueError as cause:
+        raise DataError(f"{path}: no array that can be read ({cause})") from cause
     return _shaped(values, path, manifest)
 
 
@@ -66,4 +62,13 @@ def _shaped(values: Array, path: str, manifest: Manifest) -> Array:
         several = (*one[:axis], "N", *one[axis:])
         takes = f"({', '.join(map(str, one))}) or ({', '.join(map(str, several))})"
         raise DataError(f"{path}: an array of {values.shape}; the network takes {takes}")
-    return values.astype(np.float32)
+    return _within(values.astype(np.float32), path, manifest)
+
+
+def _within(values: Array, path: str, manifest: Manifest) -> Array:
+    images = manifest.mean is not None and not manifest.sample_axis
+    low, high = (0, 1) if images else (-3e38, 3e38)
+    if not (values.min() >= low and values.max() <= high):  # NaN fails both
+        words = "in 0..1" if images else "finite"
+        raise DataError(f"{path}: from {values.min():g} to {values.max():g}; the network takes values that are {words}")
+    return values

@@ -90,11 +90,8 @@ def _from_arrays(
     try:
         arrays = read_npz(read_bytes(path, MAX_BYTES, DataError), (key, "labels"))
         x, labels = arrays[key], arrays["labels"]
-    except DataError:
-        raise
-    except Exception as cause:  # zipfile, zlib and numpy raise a dozen kinds
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise DataError(f"{path}: no .npz file with `{key}` and `labels` ({reason})") from cause
+    except ValueError as cause:
+        raise DataError(f"{path}: no .npz file with `{key}` and `labels` ({cause})") from cause
     shape = x.shape[1 + frames :]
     if list(shape) != manifest.input_shape or (frames and x.shape[0] != manifest.timesteps):
         wanted = ", ".join([*([str(manifest.timesteps)] * frames), "N", *map(str, manifest.input_shape)])

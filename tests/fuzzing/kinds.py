@@ -1,34 +1,16 @@
-"""Every kind of file that a command opens: a good one, where it lies, and the command that opens it.
+"""Every kind of file that a command opens: where a good one lies, and the commands that open it.
 
 No command opens report.json; it is written alone.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
-
-from idsnn.checkpoint import read_weights
-from idsnn_deploy.files import canonical_json, sha256
-from idsnn_deploy.manifest import listing
 
 from . import mutations as m
-
-TINY = ["--width", "2", "--epochs", "2", "--teacher-depth", "18", "--limit-train", "64", "--limit-test", "20"]
-TINY += ["--batch-size", "32", "--timesteps", "2"]
-PLATFORM = {
-    "name": "chip", "synop_pj": [1.2, 2.0], "update_pj": 10, "counts": "events", "node": "28 nm", "year": 2026,
-    "includes": "what", "source": "where",
-}  # fmt: skip
-FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "ppm": "PPM"}
-Command = tuple[str, list[str]]  # the module whose `main` it is, and its arguments
+from .worker import Command
 
 
 @dataclass(frozen=True)
@@ -36,20 +18,32 @@ class Kind:
     """A kind of file.
 
     Attributes:
-        file: where it lies in the workplace, which holds `bundle/`, `run/` and single files.
+        file: where it lies in the workplace.
         commands: that open it, from the workplace's path; a mutant is given to one of them.
         content: the mutation of what it holds, where there is one besides those of bytes.
-        guarded: a manifest lists its hash.
+        others: a folder of good files of the same kind, one of which is mutated instead.
+        guarded: the manifest of its folder lists its hash.
     """
 
     file: str
     commands: Callable[[str], list[Command]]
     content: m.Mutation | None = None
+    others: str | None = None
     guarded: bool = False
+
+    @property
+    def folder(self) -> str:
+        """What it belongs to: the first part of its path."""
+        return self.file.partition("/")[0]
 
     def mutations(self) -> Mapping[str, m.Mutation]:
         """By name."""
         return {**m.BYTES, **({"content": self.content} if self.content else {})}
+
+    def needs(self, at: str) -> set[str]:
+        """What its commands find in the workplace, of everything that may be there."""
+        words = [word for _, arguments in self.commands(at) for word in arguments if word.startswith(f"{at}/")]
+        return {Path(word).relative_to(at).parts[0] for word in words} | {self.folder}
 
 
 def _deploy(*words: str) -> Command:
@@ -68,22 +62,55 @@ def _resume(folder: str) -> Command:
     return _train("--resume", "--json", "--out", folder)
 
 
-def _evaluate(at: str, *words: str) -> Command:
-    flags = ["--dataset", "npz", "--data", f"{at}/data.npz", "--limit", "4", "--batch-size", "4", "--json"]
-    return "idsnn_evaluation.cli", [f"{at}/bundle", *flags, *words, "--out", f"{at}/report"]
+def _would_train(at: str, *words: str) -> Command:
+    return _train(*words, "--dry-run", "--out", f"{at}/new")
+
+
+def _evaluate(bundle: str, data: str, *words: str, dataset: str = "npz") -> Command:
+    flags = ["--dataset", dataset, "--data", data, "--limit", "4", "--batch-size", "4", "--json"]
+    return "idsnn_evaluation.cli", [bundle, *flags, *words, "--out", f"{bundle}-report"]
+
+
+def _run(bundle: str, sample: str, *words: str) -> Command:
+    return _deploy("run", bundle, sample, "--json", *words)
+
+
+def _check(bundle: str) -> Command:
+    return _deploy("check", bundle, "--json")
 
 
 def _device(at: str) -> list[Command]:
-    bundle, image = f"{at}/bundle", f"{at}/image.png"
-    return [
-        _deploy("check", bundle, "--json"),
-        _deploy("run", bundle, image, "--json", "--top", "3", "--steps"),
-        _deploy("info", bundle, "--json", "--layers"),
-    ]
+    bundle = f"{at}/bundle"
+    image = _run(bundle, f"{at}/image.png", "--top", "3", "--steps")
+    return [_check(bundle), image, _deploy("info", bundle, "--json", "--layers")]
 
 
-def _teacher(at: str, file: str) -> list[Command]:
-    return [_train("--config", f"{at}/settings.json", "--teacher", f"{at}/{file}", "--dry-run", "--out", f"{at}/new")]
+def _lint(source: str, target: str) -> Command:
+    return _export(source, "--lint", target, "--json")
+
+
+def _diff(artefact: str) -> Command:
+    return _export("--diff", artefact, artefact, "--json")
+
+
+def _teacher(at: str, source: str) -> list[Command]:
+    return [_would_train(at, "--config", f"{at}/settings.json", "--teacher", f"{at}/{source}")]
+
+
+def _platform(at: str, file: str) -> list[Command]:
+    return [_counted(at, "--platform", f"{at}/{file}")]
+
+
+def _recording(at: str, file: str, *words: str) -> list[Command]:
+    return [_run(f"{at}/recorded", f"{at}/{file}", "--steps", *words)]
+
+
+def _counted(at: str, *words: str) -> Command:
+    return _evaluate(f"{at}/recorded", f"{at}/tree", *words, dataset="events")
+
+
+def _sample(at: str, file: str) -> list[Command]:
+    return [_run(f"{at}/clips", f"{at}/{file}", "--steps")]
 
 
 KINDS: dict[str, Kind] = {
@@ -91,87 +118,87 @@ KINDS: dict[str, Kind] = {
     "model.onnx": Kind("bundle/model.onnx", lambda at: _device(at)[:2], m.model, guarded=True),
     "model.step.onnx": Kind(
         "bundle/model.step.onnx",
-        lambda at: [
-            _device(at)[0],
-            _deploy("run", f"{at}/bundle", f"{at}/image.png", "--json", "--anytime", "--margin", "0.9"),
-        ],
+        lambda at: [_check(f"{at}/bundle"), _run(f"{at}/bundle", f"{at}/image.png", "--anytime", "--margin", "0.9")],
         m.model,
         guarded=True,
     ),
-    "model.probe.onnx": Kind("bundle/model.probe.onnx", lambda at: [_evaluate(at)], m.model, guarded=True),
-    "model.nir": Kind(
-        "bundle/model.nir",
-        lambda at: [
-            _export(f"{at}/bundle", "--lint", "loihi", "--json"),
-            _export("--diff", f"{at}/bundle", f"{at}/bundle", "--json"),
-        ],
-        m.graph,
+    "model.probe.onnx": Kind(
+        "bundle/model.probe.onnx", lambda at: [_evaluate(f"{at}/bundle", f"{at}/data.npz")], m.model, guarded=True
+    ),
+    "model.int8.onnx": Kind(
+        "recorded/model.int8.onnx",
+        lambda at: [_check(f"{at}/recorded"), *_recording(at, "events.npy", "--int8")],
+        m.model,
         guarded=True,
     ),
-    "golden.npz": Kind("bundle/golden.npz", lambda at: _device(at)[:1], m.arrays, guarded=True),
-    "x.nir": Kind("x.nir", lambda at: [_export(f"{at}/x.nir", "--lint", "snntorch", "--json")], m.graph),
-    "x.onnx": Kind("x.onnx", lambda at: [_export("--diff", f"{at}/x.onnx", f"{at}/x.onnx", "--json")], m.model),
-    "images": Kind("image.png", lambda at: [_device(at)[1]]),
-    "data.npz": Kind("data.npz", lambda at: [_evaluate(at)], m.arrays),
-    "platform.json": Kind(
-        "platform.json", lambda at: [_evaluate(at, "--platform", f"{at}/platform.json")], m.json_value
+    "model.int8.probe.onnx": Kind(
+        "recorded/model.int8.probe.onnx",
+        lambda at: [_counted(at, "--variant", "int8")],
+        m.model,
+        guarded=True,
     ),
-    "platform.toml": Kind("platform.toml", lambda at: [_evaluate(at, "--platform", f"{at}/platform.toml")]),
+    "model.nir": Kind(
+        "bundle/model.nir", lambda at: [_lint(f"{at}/bundle", "loihi"), _diff(f"{at}/bundle")], m.graph, guarded=True
+    ),
+    "golden.npz": Kind("bundle/golden.npz", lambda at: [_check(f"{at}/bundle")], m.arrays, guarded=True),
+    "x.nir": Kind(
+        "x.nir",
+        lambda at: [
+            _lint(f"{at}/x.nir", "snntorch"),
+            _diff(f"{at}/x.nir"),
+            _export(f"{at}/x.nir", "--json", "--out", f"{at}/new"),
+            _export(f"{at}/x.nir", "--format", "c", "--json", "--out", f"{at}/new"),
+        ],
+        m.graph,
+        others="graphs",
+    ),
+    "x.onnx": Kind("x.onnx", lambda at: [_diff(f"{at}/x.onnx")], m.model),
+    "images": Kind("image.png", lambda at: [_device(at)[1]], others="images"),
+    "images of a folder": Kind(
+        "pictures/train/0/0.png",
+        lambda at: [_would_train(at, "--dataset", "folder", "--data", f"{at}/pictures", "--width", "2")],
+        others="images",
+    ),
+    "x.bin": Kind(
+        "tree/test/a-right/000.bin",
+        lambda at: [*_recording(at, "tree/test/a-right/000.bin"), _counted(at)],
+    ),
+    "events.npy": Kind("events.npy", lambda at: _recording(at, "events.npy"), m.array),
+    "events.npz": Kind("events.npz", lambda at: _recording(at, "events.npz"), m.arrays),
+    "events.aedat": Kind("events.aedat", lambda at: _recording(at, "events.aedat"), others="aedats"),
+    "events.dat": Kind("events.dat", lambda at: _recording(at, "events.dat")),
+    "events.raw": Kind("events.raw", lambda at: _recording(at, "events.raw"), others="raws"),
+    "sample.npy": Kind("sample.npy", lambda at: _sample(at, "sample.npy"), m.array),
+    "sample.npz": Kind("sample.npz", lambda at: _sample(at, "sample.npz"), m.arrays),
+    "data.npz": Kind(
+        "data.npz",
+        lambda at: [
+            _evaluate(f"{at}/bundle", f"{at}/data.npz"),
+            _would_train(at, "--dataset", "npz", "--data", f"{at}/data.npz", "--width", "2"),
+        ],
+        m.arrays,
+    ),
+    "platform.json": Kind("platform.json", lambda at: _platform(at, "platform.json"), m.json_value),
+    "platform.toml": Kind("platform.toml", lambda at: _platform(at, "platform.toml")),
     "x.pth": Kind("x.pth", lambda at: _teacher(at, "x.pth"), m.pickled),
     "x.safetensors": Kind("x.safetensors", lambda at: _teacher(at, "x.safetensors"), m.safetensors),
+    "student.safetensors": Kind(
+        "run/student.safetensors", lambda at: [_lint(f"{at}/run", "loihi"), _diff(f"{at}/run")], m.safetensors
+    ),
     "config.json": Kind(
         "run/config.json",
         lambda at: [
-            _export(f"{at}/run", "--lint", "loihi", "--json"),
-            _train("--config", f"{at}/run/config.json", "--dry-run", "--out", f"{at}/new"),
+            _lint(f"{at}/run", "loihi"),
+            _would_train(at, "--config", f"{at}/run/config.json"),
+            *_teacher(at, "run"),
         ],
         m.json_value,
     ),
-    "summary.json": Kind("run/summary.json", lambda at: [_resume(f"{at}/run")], m.json_value),
+    "summary.json": Kind(
+        "run/summary.json", lambda at: [_resume(f"{at}/run"), _lint(f"{at}/run", "loihi")], m.json_value
+    ),
+    ".next.json": Kind(
+        "next/.next.json", lambda at: [_train("--resume", "--dry-run", "--out", f"{at}/next")], m.json_value
+    ),
     "last.ckpt": Kind("stopped/last.ckpt", lambda at: [_resume(f"{at}/stopped")], m.pickled),
 }
-
-
-def samples(run: Path, bundle: Path, into: Path) -> Path:
-    """A workplace of good files, from a run folder and its bundle with every graph."""
-    import torch
-
-    into.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(bundle, into / "bundle")
-    shutil.copytree(run, into / "run", ignore=shutil.ignore_patterns("bundle", "*.png"))
-    shutil.copytree(into / "run", into / "stopped", ignore=shutil.ignore_patterns("summary.json"))
-    for name, file in (("x.nir", "model.nir"), ("x.onnx", "model.probe.onnx")):
-        shutil.copy(bundle / file, into / name)
-    shutil.copy(run / "config.json", into / "settings.json")
-    shutil.copy(run / "teacher.safetensors", into / "x.safetensors")
-    torch.save(read_weights(run / "teacher.safetensors"), into / "x.pth")
-    rng = np.random.default_rng(0)
-    np.savez(into / "data.npz", images=rng.random((8, 1, 8, 8), np.float32), labels=np.arange(8))
-    (into / "platform.json").write_text(json.dumps({"platforms": [PLATFORM]}))
-    lines = [f"{key} = {json.dumps(value)}" for key, value in PLATFORM.items()]
-    (into / "platform.toml").write_text("\n".join(["[[platforms]]", *lines, ""]))
-    (into / "images").mkdir()
-    for mode in ("L", "RGB"):
-        image = Image.fromarray(rng.integers(0, 256, (24, 31, 3)).astype(np.uint8)).convert(mode)
-        for ending, name in FORMATS.items():
-            image.save(into / "images" / f"{mode}.{ending}", name)
-        image.save(into / "images" / f"{mode}-lzw.tif", "TIFF", compression="tiff_lzw")
-    shutil.copy(into / "images" / "L.png", into / "image.png")
-    return into
-
-
-def resign(bundle: Path) -> None:
-    """Recomputes every hash and the digest, whatever the manifest says besides."""
-    path = bundle / "manifest.json"
-    try:
-        body = json.loads(path.read_bytes())
-        if not isinstance(body, dict):
-            return
-        if isinstance(body.get("files"), dict):
-            there: Any = listing(bundle)
-            body["files"] = {name: there.get(name, entry) for name, entry in body["files"].items()}
-        body.pop("digest", None)
-        body["digest"] = sha256(canonical_json(body))
-        path.write_text(json.dumps(body))
-    except (ValueError, RecursionError):
-        return

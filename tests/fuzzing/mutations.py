@@ -143,6 +143,31 @@ def arrays(data: bytes, rng: Rng) -> bytes:
     return stream.getvalue()
 
 
+def array(data: bytes, rng: Rng) -> bytes:
+    """The array of an .npy file, or its fields under other names."""
+    held = np.load(io.BytesIO(data))
+    if held.dtype.names is None:
+        held = _odd_array(held, rng)
+    else:
+        name = pick(rng, held.dtype.names)
+        match int(rng.integers(4)):
+            case 0:
+                held = held.astype(
+                    [(each, pick(rng, ("f8", "f2", "i8", "u1", "?", "U4"))) for each in held.dtype.names]
+                )
+            case 1:
+                held.dtype.names = tuple(
+                    each if each != name else pick(rng, ("z", "x " * 99)) for each in held.dtype.names
+                )
+            case 2:
+                held[name] = np.iinfo(held.dtype[name]).min if held.dtype[name].kind == "i" else 1
+            case _:
+                held = held[[each for each in held.dtype.names if each != name]].copy()
+    stream = io.BytesIO()
+    np.save(stream, held)
+    return stream.getvalue()
+
+
 def model(data: bytes, rng: Rng) -> bytes:
     """An ONNX model with one thing changed, as protobuf writes it."""
     found = onnx.load_model_from_string(data)
@@ -170,7 +195,7 @@ def model(data: bytes, rng: Rng) -> bytes:
         case 6:
             array = _odd_array(onnx.numpy_helper.to_array(constant), rng)
             constant.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), constant.name))
-        case 7:
+        case 7 if found.metadata_props:
             entry = pick(rng, found.metadata_props)
             entry.value = json.dumps(pick(rng, ODD))
         case 8:
