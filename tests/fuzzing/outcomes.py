@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from .worker import Seen
 
 MEMORY = 2 * 2**30  # bytes of resident memory that count as a fault; a quarter of it are the libraries
 PROMISED, FAULTS = ("typed", "equal", "different"), ("untyped", "crash", "hang", "memory")
+# What a command says first, at once: what it does, and with what.
+_BEGINS = re.compile(r"idsnn-\w+: (?!error: ).*; loading( \w+)?$")
 
 
 def outcome(seen: Seen, good: Seen) -> str:
@@ -16,12 +20,11 @@ def outcome(seen: Seen, good: Seen) -> str:
         return "memory"
     if seen.signal:
         return "crash"
-    errors = [line for line in seen.err.splitlines() if ": error: " in line]
+    lines = [line for line in seen.err.splitlines() if not _BEGINS.match(line)]
+    errors = [line for line in lines if ": error: " in line]
     if seen.code in (0, 1) and not errors and "Traceback" not in seen.err:
         return "equal" if seen.answer == good.answer else "different"
-    begun = ("layer ", "teacher ", "student ", "recovered")
-    said = [line for line in seen.err.splitlines() if not line.endswith(("; loading", "; loading torch"))]
-    alone = len(said) == 1 or (said[:1] and said[0].startswith(begun))
+    alone = len(lines) == 1 or (lines[:1] and lines[0].startswith(("layer ", "teacher ", "student ", "recovered")))
     return "typed" if seen.code in (1, 2) and len(errors) == 1 and alone and "Traceback" not in seen.err else "untyped"
 
 
