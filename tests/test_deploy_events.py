@@ -247,7 +247,9 @@ def test_a_missing_recording_is_said_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("encoding", "name"), [("dat", "a.dat"), ("evt2", "a.raw"), ("evt3", "a.raw")])
-def test_prophesee_recordings_are_what_their_own_library_wrote(encoding: str, name: str, tmp_path: Path) -> None:
+def test_prophesee_recordings_are_what_their_own_library_wrote(
+    encoding: str, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     expelliarmus = pytest.importorskip("expelliarmus")
     rng = np.random.default_rng(0)
     written = np.empty(500, [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1")])
@@ -258,8 +260,10 @@ def test_prophesee_recordings_are_what_their_own_library_wrote(encoding: str, na
     for field in ("x", "y", "t", "p"):
         np.testing.assert_array_equal(found[field], written[field])
     (tmp_path / name).write_bytes(b"% evt 3.0\n")
-    with pytest.raises(DataError, match=f"{name}: not a recording that expelliarmus reads"):
+    capfd.readouterr()
+    with pytest.raises(DataError, match=rf"{name}: not a recording that expelliarmus reads \(it finds no events\)"):
         read(tmp_path / name)
+    assert capfd.readouterr() == ("", "")  # it writes past Python
 
 
 def test_packets_of_an_aedat4_file_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

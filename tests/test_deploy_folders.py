@@ -142,5 +142,17 @@ def test_the_second_start_reads_one_file(tmp_path: Path, monkeypatch: pytest.Mon
     os.utime(file, ns=(time.time_ns(), time.time_ns() + 10**9))
     changed = load_split("folder", "train", root, reading=reading)
     assert (changed.images[0] != first.images[0]).any()
+    with np.load(cache) as held:
+        whole = dict(held)
+    for odd in (
+        {"images": whole["images"][:1]},
+        {"kept": whole["kept"] + 9},
+        {"kept": whole["kept"] / 1},
+        {"notes": None},
+    ):
+        np.savez(cache, **{**whole, **odd})
+        np.testing.assert_array_equal(load_split("folder", "train", root, reading=reading).images, changed.images)
+    cache.write_bytes(cache.read_bytes().replace(b"'descr'", b"(descr'"))
+    np.testing.assert_array_equal(load_split("folder", "train", root, reading=reading).images, changed.images)
     cache.write_bytes(b"half a file")
     np.testing.assert_array_equal(load_split("folder", "train", root, reading=reading).images, changed.images)

@@ -12,12 +12,13 @@ import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -115,6 +116,12 @@ HOSTILE_ARRAYS: dict[str, tuple[Callable[[], Any], str]] = {
     "a bomb": (lambda: read_npz(npz(x=np.zeros(4 * MIB)), ["x"], MIB), "33,554,432 bytes; at most 1,048,576"),
     "two that are too large together": (lambda: read_npz(npz(x=np.zeros(9), y=np.zeros(9)), None, 100), "144 bytes"),
     "a shape that nothing stands behind": (lambda: read_npz(archive(HUGE)), "at most 1,073,741,824"),
+    "a header that no tokenizer reads": (lambda: read_npy(npy(np.zeros(1)).replace(b"}", b"(")), "."),
+    "a header that Python 2 wrote": (lambda: read_npy(npy(np.zeros(1)).replace(b"(1,)", b"(1L)")), "."),
+    "a name that is not there": (lambda: read_npz(npz(x=np.zeros(1)), ["y"]), "y.npy"),
+    "no archive": (lambda: read_npz(b"PK nothing"), "not a zip file"),
+    "broken contents": (lambda: read_npz(npz(x=np.arange(99)).replace(b"\0\0", b"\7\7", 40)), "."),
+    "a compression of its own": (lambda: read_npz(npz(x=np.arange(9)).replace(b"\x08\0", b"\x63\0")), "."),
     "another version": (lambda: read_npy(npy(np.zeros(1)).replace(b"\x01\x00", b"\x09\x00", 1)), "unknown version"),
 }
 
@@ -126,6 +133,17 @@ def test_arrays_are_looked_at_before_they_are_unpacked(name: str) -> None:
     with pytest.raises(ValueError, match=words):
         read()
     tracemalloc.stop()
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["npy", "npz"]))
+@settings(max_examples=60, deadline=None)
+def test_a_broken_array_file_is_one_kind_of_error(seed: int, ending: str) -> None:
+    rng = np.random.default_rng(seed)
+    data = bytearray(npy(np.arange(9)) if ending == "npy" else npz(x=np.arange(9), y=np.eye(3)))
+    for place in rng.integers(len(data) if ending == "npz" else 128, size=3):
+        data[place] = rng.integers(256)
+    with suppress(ValueError):
+        read_npy(bytes(data)) if ending == "npy" else read_npz(bytes(data))
 
 
 def test_arrays_that_are_numbers_are_read() -> None:

@@ -58,6 +58,30 @@ def test_an_array_that_does_not_fit_is_one_line_with_the_file_s_name(
     assert words in line
 
 
+@pytest.mark.parametrize(
+    ("bundle", "value", "words"),
+    [
+        (FRAMES, np.nan, "the network takes values that are finite"),
+        (FRAMES, np.inf, "the network takes values that are finite"),
+        (FRAMES, 1e39, "the network takes values that are finite"),
+        (STATIC, 1.5, "from 0 to 1.5; the network takes values that are in 0..1"),
+        (STATIC, -0.5, "from -0.5 to 0; the network takes values that are in 0..1"),
+        (STATIC, np.nan, "the network takes values that are in 0..1"),
+    ],
+)
+def test_values_that_no_network_takes_are_one_line_with_the_file_s_name(
+    bundle: Path, value: float, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = read_bundle(bundle).manifest
+    values = np.zeros((*(manifest.timesteps,) * manifest.sample_axis, *manifest.input_shape))
+    values.flat[3] = value
+    np.save(tmp_path / "bad.npy", values)
+    assert main(["run", str(bundle), str(tmp_path / "bad.npy")]) == 2
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if ": error: " in each)
+    assert "bad.npy" in line
+    assert words in line
+
+
 def test_an_archive_of_several_arrays_needs_one_that_is_named_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

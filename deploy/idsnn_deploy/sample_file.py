@@ -62,7 +62,7 @@ def _shaped(values: Array, path: str, manifest: Manifest) -> Array:
         several = (*one[:axis], "N", *one[axis:])
         takes = f"({', '.join(map(str, one))}) or ({', '.join(map(str, several))})"
         raise DataError(f"{path}: an array of {values.shape}; the network takes {takes}")
-    return _within(values.astype(np.float32), path, manifest)
+    return _within(values, path, manifest).astype(np.float32)
 
 
 def _within(values: Array, path: str, manifest: Manifest) -> Array:

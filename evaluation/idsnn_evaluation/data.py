@@ -98,7 +98,7 @@ def _from_arrays(
         raise DataError(f"{path}: `{key}` has the shape {x.shape} where the bundle takes ({wanted})")
     if x.dtype.kind not in "fiub":
         raise DataError(f"{path}: `{key}` is {x.dtype}, not numbers")
-    bounds = (0.0, 1.0) if manifest.mean is not None else (-np.inf, np.inf)
+    bounds = (0.0, 1.0) if manifest.mean is not None else (-3e38, 3e38)  # what float32 holds
     if x.size and not (np.isfinite(x).all() and x.min() >= bounds[0] and x.max() <= bounds[1]):
         raise DataError(f"{path}: `{key}` must be finite{' and in 0..1' if manifest.mean is not None else ''}")
     part = slice(limit)
