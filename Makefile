@@ -40,11 +40,12 @@ test-bare: install
 	cd / && env -i PATH=/usr/bin:/bin TERM=dumb LC_ALL=C XDG_CACHE_HOME=/dev/null IDSNN_TEST_DATA="$(IDSNN_TEST_DATA)" \
 	  $(CURDIR)/$(BIN)/python -m pytest --numprocesses 2 -p no:cacheprovider $(CURDIR)/tests
 
-# SEED=N repeats a run; what found a fault lies in FUZZ_KEEP.
+# SEED=N repeats a run, COUNTS=FILE goes on with one; what found a fault lies in FUZZ_KEEP.
 COUNT ?= 2000
 FUZZ_KEEP ?= runs/fuzz
 fuzz: install
-	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -W ignore -m fuzzing --count $(COUNT) $(if $(SEED),--seed $(SEED)) --keep ../$(FUZZ_KEEP)
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzzing --count $(COUNT) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(COUNTS),--counts $(abspath $(COUNTS))) --keep ../$(FUZZ_KEEP)
 
 # The oldest onnxruntime that a device may have: the runtime's tests in an environment of their own.
 test-oldest: install
