@@ -67,6 +67,7 @@ def test_json_on_standard_output_is_the_report_alone(
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take seconds, and one test draws them."""
     monkeypatch.setattr("idsnn_evaluation.jobs.write_figures", lambda report, folder: None)
+    monkeypatch.setattr("idsnn_evaluation.jobs.write_fronts", lambda rows, folder: None)
 
 
 def test_the_margin_is_written_into_the_manifest(bundle: Path, data: Path, no_figures: None) -> None:
@@ -96,6 +97,7 @@ def test_bundles_stand_side_by_side(
     assert "run" in page
     assert "other" in page
     assert "Side by side" in capsys.readouterr().out
+    assert {file.name for file in (out / "figures").iterdir()} == {"pareto.png", "pareto.svg"}
 
 
 def test_int8_counts_come_from_its_own_probe(bundle: Path, data: Path, tmp_path: Path, no_figures: None) -> None:
@@ -205,6 +207,30 @@ BAD: dict[str, Case] = {
     "one folder for two": (lambda b, d, s: [*npz(b, d), str(b), "--out", str(s / "r")], "pass --compare"),
     "the same bundle twice": (lambda b, d, s: [*npz(b, d), str(b)], "share a report"),
     "write alone": (lambda b, d, s: [*npz(b, d), "--write"], "--early-exit"),
+    "compare other classes": (
+        lambda b, d, s: [
+            *npz(b, d),
+            str(tape_bundle(s / "o", NET.layers, NET.tables, labels=list("abcd"))),
+            "--compare",
+        ],
+        "--compare needs one data set for all: the classes",
+    ),
+    "compare other data sets": (
+        lambda b, d, s: [str(b), str(tape_bundle(s / "o", NET.layers, NET.tables, dataset="mnist")), "--compare"],
+        "--compare needs one data set for all: the data sets",
+    ),
+    "a shard of none": (lambda b, d, s: [*npz(b, d), "--shard", "0/4"], "--shard 0/4: give K/N"),
+    "a shard beyond the last": (lambda b, d, s: [*npz(b, d), "--shard", "5/4"], "--shard 5/4: give K/N"),
+    "a shard in words": (lambda b, d, s: [*npz(b, d), "--shard", "first"], "--shard first: give K/N"),
+    "more shards than batches": (
+        lambda b, d, s: [*npz(b, d), "--shard", "4/4"],
+        "40 samples are 3 batches of 16; give at most 3 shards",
+    ),
+    "a shard to compare": (lambda b, d, s: [*npz(b, d), "--shard", "1/2", "--compare"], "leave out --compare"),
+    "a shard and a merger": (lambda b, d, s: [str(b), "--shard", "1/2", "--merge", str(s)], "leave out --merge"),
+    "a merger with data": (lambda b, d, s: [*npz(b, d), "--merge", str(s)], "leave out --dataset"),
+    "a merger of two": (lambda b, d, s: [str(b), str(b), "--merge", str(s)], "--merge is for one bundle"),
+    "a merger of nothing": (lambda b, d, s: [str(b), "--merge", str(s)], "holds no shard-K-of-N.npz"),
     "write and compare": (lambda b, d, s: [*npz(b, d), "--write", "--early-exit", "--compare"], "--compare"),
 }
 

@@ -13,7 +13,7 @@ from idsnn_deploy.manifest import Bundle
 from idsnn_deploy.versions import versions
 
 from .answers.early_exit import early_exit
-from .answers.scores import Scores, accuracy
+from .answers.scores import accuracy
 from .cost.energy import estimate
 from .cost.platforms import Platform
 from .counting.operations import dense
@@ -22,31 +22,23 @@ from .counting.table import head, still
 from .counting.tally import NeuronTally, SynapseTally, Tally
 from .counts import Counts, Totals, per_sample, total
 from .document import Baselines, Layer, NeuronLayer, Provenance, Spread, Subject, Teacher
-from .report import Example, Report
+from .one_pass import Pass
+from .report import Report
 
 ESTIMATOR = "idsnn_evaluation"
+COUNTED_WITH = ("numpy", "onnxruntime", "python")
 
 
-def assemble(
-    bundle: Bundle,
-    tallies: Sequence[Tally],
-    scores: Scores,
-    singly: Array,
-    examples: tuple[Example, ...],
-    subject: Subject,
-    platforms: Sequence[Platform],
-) -> Report:
+def assemble(bundle: Bundle, found: Pass, subject: Subject, platforms: Sequence[Platform]) -> Report:
     """Returns the report of one pass.
 
     Args:
         bundle: what was run.
-        tallies: what was added up, one per layer of its table.
-        scores: what was answered.
-        singly: accumulates and spikes of each sample, `(2, N)`.
-        examples: samples to show.
+        found: what it did and answered.
         subject: what was run on what.
         platforms: the user's hardware.
     """
+    tallies, scores = found.tallies, found.scores
     manifest, samples, steps = bundle.manifest, len(scores), bundle.manifest.timesteps
     last, same = head(manifest.layers), still(manifest.layers, manifest.sample_axis == 0)
     counts = [layer_counts(tally, samples, steps, same, last) for tally in tallies]
@@ -57,19 +49,18 @@ def assemble(
         "ann": {"macs": totals["ann_macs"], "outputs": sum(_outputs(t) for t in tallies)},
         "teacher": cast(Teacher, manifest.teacher) or None,
     }
-    acs, spikes = singly
     return Report(
         provenance=_provenance(bundle, subject, samples),
         accuracy=accuracy(scores, manifest.labels, manifest.test_accuracy),
         totals=totals,
         split=split,
-        spread={"acs": _spread(acs), "spikes": _spread(spikes)},
+        spread={"acs": _spread(found.acs), "spikes": _spread(found.spikes)},
         layers=[_layer(tally, row, samples, steps, last) for tally, row in zip(tallies, counts, strict=True)],
         baselines=baselines,
         energy=estimate(totals, baselines, steps, platforms),
         early_exit=early_exit(scores),
         warnings=manifest.warnings,
-        examples=examples,
+        examples=found.examples,
     )
 
 
@@ -133,6 +124,6 @@ def _provenance(bundle: Bundle, subject: Subject, samples: int) -> Provenance:
         "version": versions("idsnn")["idsnn"],
         "bundle": bundle.folder.resolve().name,
         "bundle_digest": manifest.digest,
-        "versions": versions("numpy", "onnxruntime", "python"),
+        "versions": versions(*COUNTED_WITH),
         "exported_with": manifest.versions,
     }

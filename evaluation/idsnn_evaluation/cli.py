@@ -19,6 +19,7 @@ EXAMPLES = (
     f"{PROG} runs/digits/bundle                            # runs/digits/report: report.html, report.json, figures",
     f"{PROG} runs/photos/bundle --data my-photos           # where the images are now",
     f"{PROG} runs/a/bundle runs/b/bundle --compare         # side by side",
+    f"{PROG} runs/photos/bundle --shard 3/8                # an eighth of the work, for --merge runs/photos/shards",
 )
 NOTES = "Writes report.json, report.html (one file, no network) and figures; no torch is needed."
 
@@ -34,9 +35,12 @@ def _run(given: argparse.Namespace) -> int:
     config = from_flags(EvaluateConfig, given)
     announce(PROG, f"{', '.join(map(str, config.bundle))}; loading")
     # Everything heavy comes after the parser, so that --help takes no second.
-    from .jobs import run_compare, run_each
+    from .jobs import run_compare, run_each, run_merge, run_shard
 
-    reports = run_compare(config) if config.compare else run_each(config)
+    if config.shard:
+        run_shard(config)
+        return EXIT_OK
+    reports = run_merge(config) if config.merge else run_compare(config) if config.compare else run_each(config)
     if config.json:
         say(reports[0] if len(reports) == 1 else reports)
     return EXIT_OK

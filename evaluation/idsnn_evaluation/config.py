@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -32,9 +33,15 @@ class EvaluateConfig:
     early_exit: bool = flag(False, "show accuracy against average steps, and the margin to stop at")
     write: bool = flag(False, "with --early-exit: write the margin into the bundle's manifest")
     platform: Path | None = flag(None, "more hardware to estimate for: .toml or .json", "FILE")
+    shard: str | None = flag(
+        None, "count a part of the split, for --merge: its K-th of N", "K/N", group="many machines"
+    )
+    merge: Path | None = flag(None, "make the report from the shards in a folder", "DIR")
     batch_size: int = flag(16, "images at a time", "N", group="run")
     threads: int | None = flag(None, "threads of onnxruntime (default: all cores)", "N")
-    out: Path | None = flag(None, "the report's folder (default: report beside the bundle)", "REPORT")
+    out: Path | None = flag(
+        None, "the report's folder (default: report beside the bundle; of --shard: shards beside it)", "REPORT"
+    )
     json: bool = flag(False, "print the report as JSON instead of tables")
     force: bool = flag(False, "replace an existing report")
     debug: bool = flag(False, DEBUG_HELP)
@@ -48,3 +55,38 @@ class EvaluateConfig:
             raise UsageError("--write puts the margin of --early-exit into the manifest; pass both")
         if self.write and self.compare:
             raise UsageError("--write belongs to evaluating a bundle, not to --compare")
+        self._check_shards()
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """K and N of `--shard K/N`.
+
+        Raises:
+            UsageError: it is no such pair.
+        """
+        if self.shard is None:
+            return None
+        pair = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", self.shard)
+        number, of = map(int, pair.groups()) if pair else (0, 0)
+        if not 1 <= number <= of:
+            raise UsageError(f"--shard {self.shard}: give K/N with K from 1 to N, such as 3/8")
+        return number, of
+
+    def _check_shards(self) -> None:
+        """`--shard` makes no report, `--merge` counts nothing: what belongs to the other is refused, not ignored."""
+        others = {"shard": _REPORT, "merge": _COUNTING} if self.part is None else {"shard": (*_REPORT, "merge")}
+        for name, refused in others.items():
+            if getattr(self, name) is None:
+                continue
+            if len(self.bundle) > 1:
+                raise UsageError(f"--{name} is for one bundle; there are {len(self.bundle)}")
+            given = [each for each in refused if getattr(self, each) != _DEFAULTS[each]]
+            if given:
+                words = f"--{given[0].replace('_', '-')}"
+                why = "writes tallies, not a report" if name == "shard" else "takes the data and counts from the shards"
+                raise UsageError(f"--{name} {why}; leave out {words}")
+
+
+_REPORT = ("compare", "early_exit", "write", "platform", "json")
+_COUNTING = ("dataset", "data", "split", "limit", "variant", "compare", "batch_size")
+_DEFAULTS = {each.name: each.default for each in fields(EvaluateConfig)}

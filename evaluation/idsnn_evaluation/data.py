@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from idsnn_deploy.datasets import FILES, RECORDED, Reading, load_split
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.json_file import read_json_object
-from idsnn_deploy.manifest import Manifest
+from idsnn_deploy.manifest import Bundle, Manifest
 from idsnn_deploy.reading import Binning, Division
 from idsnn_deploy.split import Pixels
 
@@ -71,6 +72,31 @@ def open_source(
             f"{chosen}: images of {_words(whole.shape)} where the bundle takes {_words(manifest.input_shape)}"
         )
     return LabelledSplit(chosen, split, Pixels(whole), whole.labels)
+
+
+def one_data_set(bundles: Sequence[Bundle], name: str | None) -> None:
+    """Raises `UsageError` unless all bundles are for one data set: accuracies on different samples are not compared."""
+    first, *others = bundles
+    for each in others:
+        mine, theirs = ((name or b.manifest.dataset, b.manifest.labels, b.manifest.division) for b in (each, first))
+        differ = [what for what, a, b in zip(_SAME, mine, theirs, strict=True) if a != b]
+        if differ:
+            raise UsageError(
+                f"--compare needs one data set for all: {differ[0]} of {each.folder} and of {first.folder} differ"
+            )
+
+
+def one_split(bundles: Sequence[Bundle], sources: Sequence[LabelledSplit]) -> None:
+    """Raises `UsageError` unless the samples that were found are the same, by name, number and class."""
+    for bundle, source in zip(bundles, sources, strict=True):
+        if source.name != sources[0].name or not np.array_equal(source.labels, sources[0].labels):
+            raise UsageError(
+                f"--compare needs one data set for all: {bundle.folder} has {source.name} with {len(source.labels):,} "
+                f"samples, {bundles[0].folder} {sources[0].name} with {len(sources[0].labels):,}; name it with --data"
+            )
+
+
+_SAME = ("the data sets", "the classes", "the divisions into training and test part")
 
 
 def trained_on(bundle: Path) -> Path | None:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, get_args
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import numpy as np
 
-from idsnn_deploy.anytime import running_mean, softmax
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import DataError
 from idsnn_deploy.given import read_given
-from idsnn_deploy.inputs import batches
 from idsnn_deploy.manifest import Bundle, Manifest, Precision, bundle_of, read_bundle
 from idsnn_deploy.onnx_file import Options
 from idsnn_deploy.split import Pixels
 
-from .answers.scores import Scores
 from .assemble import assemble
 from .cost.platforms import Platform
 from .counting.probe import Probe
-from .counting.tally import Arrays, NeuronTally, SynapseTally, Tally
-from .report import Example, Report
-
-
-class Labelled(Protocol):
-    """Images that are read a slice at a time, for splits that do not fit into memory."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: slice) -> Any: ...
+from .document import Subject
+from .one_pass import EXAMPLES, Labelled, Progress, Share, is_clip, run_pass
+from .report import Report
+from .shards import Shard
 
 
 def evaluate(
@@ -44,8 +35,8 @@ def evaluate(
     split: str = "test",
     dataset: str | None = None,
     platforms: Sequence[Platform] = (),
-    examples: int = 6,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    examples: int = EXAMPLES,
+    progress: Progress = iter,
 ) -> Report:
     """Returns what the shipped network answers to `images` and what it does while answering.
 
@@ -80,25 +71,37 @@ def evaluate(
         images, labels = _given(images, split, manifest)
     truth = _checked(labels, _length(images, manifest), manifest)
     probe = Probe(opened, variant, Options(threads=threads))
-    tallies, scores, per_sample, kept = probe.tallies(), [], [], []
-    shown = np.unique(truth, return_index=True)[1][:examples]  # the first image of each class
-    names, traces = probe.counting(tallies), [f"raster.{name}" for name in probe.rasters()]
-    for start, x in _batches(images, len(truth), manifest, probe.fixed or batch_size, progress):
-        count = x.shape[probe.axis]
-        here = np.sort(shown[(start <= shown) & (shown < start + count)]) - start
-        outputs = probe.run(x, names + traces * bool(len(here)))
-        per_sample.append(_per_sample([tally.add(outputs) for tally in tallies], tallies, count))
-        scores.append(Scores.of(truth[start : start + count], outputs["step_logits"]))
-        kept += [_example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs) for i in here]
-    return assemble(
-        opened,
-        tallies,
-        Scores.joined(scores),
-        np.concatenate(per_sample, axis=1),
-        tuple(kept),
-        {"dataset": dataset or manifest.dataset, "split": split, "variant": variant},
-        platforms,
-    )
+    found = run_pass(probe, manifest, images, truth, probe.fixed or batch_size, Share(), examples, progress)
+    subject: Subject = {"dataset": dataset or manifest.dataset, "split": split, "variant": variant}
+    return assemble(opened, found, subject, platforms)
+
+
+def evaluate_shard(
+    bundle: Bundle,
+    images: Labelled,
+    labels: Sequence[int] | Array,
+    share: Share,
+    *,
+    variant: Precision = "fp32",
+    batch_size: int = 16,
+    threads: int | None = None,
+    split: str = "test",
+    dataset: str | None = None,
+    progress: Progress = iter,
+) -> Shard:
+    """Returns what `evaluate` counts over a share of the samples; `shards.merge` adds the shards of all up.
+
+    Arguments and errors are those of `evaluate`; `images` and `labels` are the whole split's.
+
+    Raises:
+        UsageError: there are fewer batches than shards.
+    """
+    truth = _checked(labels, _length(images, bundle.manifest), bundle.manifest)
+    probe = Probe(bundle, variant, Options(threads=threads))
+    size = probe.fixed or batch_size
+    found = run_pass(probe, bundle.manifest, images, truth, size, share, progress=progress)
+    subject: Subject = {"dataset": dataset or bundle.manifest.dataset, "split": split, "variant": variant}
+    return Shard.of(found, bundle, subject, share, truth, size)
 
 
 def _given(data: Any, split: str, manifest: Manifest) -> tuple[Labelled, Array]:
@@ -111,12 +114,7 @@ def _given(data: Any, split: str, manifest: Manifest) -> tuple[Labelled, Array]:
 
 
 def _length(images: Labelled, manifest: Manifest) -> int:
-    return int(images.shape[1]) if _is_clip(images, manifest) else len(images)  # type: ignore[attr-defined]
-
-
-def _is_clip(images: Labelled, manifest: Manifest) -> bool:
-    """Whether samples lie behind time, `(T, N, ...)`; recordings come one after the other."""
-    return bool(manifest.sample_axis) and isinstance(images, np.ndarray)
+    return int(images.shape[1]) if is_clip(images, manifest) else len(images)  # type: ignore[attr-defined]
 
 
 def _checked(labels: Sequence[int] | Array, count: int, manifest: Manifest) -> Array:
@@ -131,27 +129,3 @@ def _checked(labels: Sequence[int] | Array, count: int, manifest: Manifest) -> A
     if low < 0 or high >= classes:
         raise DataError(f"labels run from {low} to {high}, but the bundle has {classes} classes (0 to {classes - 1})")
     return truth.astype(np.int64)
-
-
-def _batches(
-    images: Labelled, count: int, manifest: Manifest, size: int, progress: Callable[[Iterable[int]], Iterable[int]]
-) -> Iterable[tuple[int, Array]]:
-    for start in progress(range(0, count, size)):
-        part: Any = slice(start, start + size)
-        chunk = images[:, part] if _is_clip(images, manifest) else images[part]  # type: ignore[index]
-        for x in batches(chunk, manifest, size):
-            yield start, x
-
-
-def _per_sample(found: Sequence[Array], tallies: Sequence[Tally], count: int) -> Array:
-    """Accumulates and spikes of each sample of a batch, int64 `(2, n)`."""
-    kinds = (SynapseTally, NeuronTally)
-    rows = [[f for f, t in zip(found, tallies, strict=True) if isinstance(t, kind)] for kind in kinds]
-    return np.stack([np.sum(row, axis=0, dtype=np.int64) if row else np.zeros(count, np.int64) for row in rows])
-
-
-def _example(i: int, pixels: Array, label: int, outputs: Arrays) -> Example:
-    """Sample i of a batch, with its spikes and what the network made of it."""
-    evidence = softmax(running_mean(outputs["step_logits"][:, i]))
-    rasters = {n.removeprefix("raster."): v[i] > 0 for n, v in outputs.items() if n.startswith("raster.")}
-    return Example(pixels, label, evidence, rasters)

@@ -94,7 +94,12 @@ def integers(values: np.ndarray[Any, Any], what: str) -> Counts:
 
 def is_whole(values: np.ndarray[Any, Any]) -> bool:
     """Whether all values are integers, up to the rounding of float32 where spikes were averaged over 7 x 7."""
-    return bool((np.abs(values - np.rint(values)) <= 1e-3 + 1e-6 * np.abs(values)).all())
+    return bool(near_whole(values).all())
+
+
+def near_whole(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The same of each value."""
+    return np.asarray(np.abs(values - np.rint(values)) <= 1e-3 + 1e-6 * np.abs(values))
 
 
 def _nonzero(layer: Synapses) -> Counts:

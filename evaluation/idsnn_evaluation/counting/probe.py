@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from idsnn_deploy.errors import BundleError
-from idsnn_deploy.layer_table import Layer, Neurons, Synapses
+from idsnn_deploy.layer_table import Layer, Neurons
 from idsnn_deploy.manifest import Bundle, Precision, model_file
 from idsnn_deploy.onnx_file import Graph, Options
 
 from .table import still
-from .tally import Arrays, NeuronTally, SynapseTally, Tally
+from .tally import Arrays, Tally, tallies
 
 
 class Probe:
@@ -45,12 +45,7 @@ class Probe:
 
     def tallies(self) -> list[Tally]:
         """Fresh accumulators, one per layer."""
-        return [
-            SynapseTally(layer, layer.name in self.still)
-            if isinstance(layer, Synapses)
-            else NeuronTally(layer, self.timesteps)
-            for layer in self.layers
-        ]
+        return tallies(self.layers, self.still, self.timesteps)
 
     def counting(self, tallies: Sequence[Tally]) -> list[str]:
         """The outputs that the tallies take, with the logits of each step."""

@@ -11,13 +11,18 @@ from .words import arithmetic_row, memory_row, spikes_per_neuron
 
 
 class Cost(NamedTuple):
-    """What accuracy is drawn against: how it is called, what its axis says, where a row has it, and how it reads."""
+    """What accuracy is drawn against: how it is called, what its axis says, where a row has it, and how it reads.
+
+    Axes with numbers divide by `scale` to have it in `unit`.
+    """
 
     title: str
     note: str
     axis: str
     of: Callable[[ComparisonRow], float | None]
     shown: Callable[[float], str]
+    scale: float = 1.0
+    unit: str = ""
 
 
 COSTS = (
@@ -27,6 +32,8 @@ COSTS = (
         "energy per sample",
         lambda row: row["arithmetic_fp32_pj" if row["variant"] == "fp32" else "arithmetic_int8_pj"],
         joules,
+        1e6,
+        ", µJ",
     ),
     Cost(
         "Energy with memory traffic (reading B)",
@@ -34,6 +41,8 @@ COSTS = (
         "energy per sample",
         lambda row: row.get("memory_pj"),
         joules,
+        1e6,
+        ", µJ",
     ),
     Cost(
         "T x firing rate",
@@ -48,6 +57,7 @@ COSTS = (
         "time per sample",
         lambda row: row["latency_ms"],
         lambda value: f"{value:.3g} ms",
+        unit=", ms",
     ),
 )
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from idsnn_deploy.printable import each_text
 
-from ..document import Document
+from ..document import ComparisonRow, Document
+from ..quantities import count
+from .comparison import COSTS, Cost, front, placed
 from .words import estimator, neurons, subject, synapses
 
 SPIKING, ANN, TEACHER = "#0b7a75", "#b4651a", "#7a5cc0"
@@ -21,22 +26,70 @@ SPIKING, ANN, TEACHER = "#0b7a75", "#b4651a", "#7a5cc0"
 
 def write_figures(report: Document, folder: Path) -> None:
     """Writes every figure of `FIGURES` into `folder` as NAME.png and NAME.svg, the same bytes for the same report."""
-    folder.mkdir(parents=True, exist_ok=True)
-    report = each_text(report, lambda text: text.replace("$", r"\$"))  # what stands between two is set as a formula
+    report = each_text(report, _no_formula)
+    note = f"{subject(report)}; {estimator(report)}"
+    for name, draw in FIGURES.items():
+        with _figure(folder / name, note, _height(report) if name in ("firing_rate", "operations") else 4.0) as figure:
+            draw(report, figure.subplots())
+
+
+def write_fronts(rows: Sequence[ComparisonRow], folder: Path) -> None:
+    """Writes accuracy against every cost as pareto.png and pareto.svg."""
+    rows = each_text(list(rows), _no_formula)
+    about = rows[0]
+    note = f"{about['dataset']}, {about['split']} split, {about['samples']:,} samples"
+    costs = [cost for cost in COSTS if placed(rows, cost)]
+    with _figure(folder / "pareto", note, 6.0 + 0.16 * len(rows)) as figure:
+        panels = figure.subplots(-(-len(costs) // 2), 2, squeeze=False).flat
+        for axes, cost in itertools.zip_longest(panels, costs):
+            if cost is None:
+                axes.axis("off")
+            else:
+                _front(rows, cost, axes)
+        names = "\n".join(f"{i}  {row['name']}" for i, row in enumerate(rows, 1))
+        figure.supxlabel(names, x=0.02, ha="left", fontsize=8)
+
+
+def _front(rows: Sequence[ComparisonRow], cost: Cost, axes: Any) -> None:
+    at = placed(rows, cost)
+    found = [(x / cost.scale, 100 * rows[i]["accuracy"]) for i, x in at.items()]
+    best = front(found)
+    for i, (x, y), good in zip(at, found, best, strict=True):
+        axes.plot(x, y, "o", color=SPIKING, markerfacecolor=SPIKING if good else "white", zorder=3)
+        axes.annotate(str(i + 1), (x, y), (5, 4), textcoords="offset points", fontsize=8)
+    line = sorted(point for point, good in zip(found, best, strict=True) if good)
+    axes.step(*zip(*line, strict=True), where="post", color=SPIKING, linestyle="--", linewidth=1)
+    axes.margins(0.12)
+    axes.set(title=cost.title, xlabel=f"{cost.axis}{cost.unit}", ylabel="accuracy, %")
+
+
+@contextmanager
+def _figure(path: Path, note: str, height: float) -> Iterator[Figure]:
+    """A figure to draw in, written as PNG and SVG with a line on what was measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     style = {"svg.hashsalt": "idsnn", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in scripts that the font has not: boxes
-        for name, draw in FIGURES.items():
-            figure = Figure(figsize=(7.2, 4.0), layout=ConstrainedLayoutEngine(rect=(0, 0.035, 1, 0.965)))
-            draw(report, figure.subplots())
-            figure.text(
-                0.995, 0.005, f"{subject(report)}; {estimator(report)}", ha="right", fontsize=6, color="#566175"
-            )
-            # Laid out once for both files: that is most of the drawing's time.
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-            figure.savefig(folder / f"{name}.png", dpi=160, metadata={"Software": None})
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        below = 0.14 / height  # of the figure, for the line
+        layout = ConstrainedLayoutEngine(rect=(0, below, 1, 1 - below))
+        figure = Figure(figsize=(7.2, height), layout=layout)
+        yield figure
+        figure.text(0.995, 0.02 / height, note, ha="right", fontsize=6, color="#566175")
+        # Laid out once for both files: that is most of the drawing's time.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        figure.savefig(path.with_name(f"{path.name}.png"), dpi=160, metadata={"Software": None})
+        figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
+
+
+def _no_formula(text: str) -> str:
+    """What stands between two dollars would be set as a formula."""
+    return text.replace("$", r"\$")
+
+
+def _height(report: Document) -> float:
+    """Inches for one row per layer."""
+    return max(4.0, 1.2 + 0.17 * max(len(neurons(report)), len(synapses(report))))
 
 
 def _rates(report: Document, axes: Any) -> None:
@@ -46,7 +99,8 @@ def _rates(report: Document, axes: Any) -> None:
         return
     rates = [[100 * value for value in each["firing_rate_by_step"]] for each in layers]
     image = axes.imshow(rates, aspect="auto", cmap="viridis", vmin=0)
-    axes.set_xticks(range(len(rates[0])), [str(t + 1) for t in range(len(rates[0]))])
+    axes.images[0].set_extent((0.5, len(rates[0]) + 0.5, len(layers) - 0.5, -0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_yticks(range(len(layers)), [each["name"] for each in layers])
     axes.set(xlabel="time step", title="Firing rate by layer and step")
     axes.figure.colorbar(image, ax=axes, label="% of neurons")
@@ -68,6 +122,7 @@ def _operations(report: Document, axes: Any) -> None:
     )
     axes.set_yticks(places, [each["name"] for each in layers])
     axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda value, _: count(value))
     axes.set(xlabel="operations per sample", title="Operations by layer")
     axes.legend(frameon=False)
 
@@ -84,7 +139,7 @@ def _accuracy(report: Document, axes: Any) -> None:
         axes.plot(
             early["rest"]["average_steps"], 100 * early["rest"]["accuracy"], "D", color=ANN, label="the margin chosen"
         )
-    axes.set_xticks(range(1, len(by_step) + 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="time steps (average)", ylabel="accuracy, %", title="Accuracy against time steps")
     axes.legend(frameon=False)
 
