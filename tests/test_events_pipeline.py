@@ -8,6 +8,7 @@ import json
 import re
 import runpy
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from idsnn_deploy.cli import main as deploy
 from idsnn_deploy.errors import DataError, UsageError
 from idsnn_deploy.events import Binning, read, to_frames
 from idsnn_evaluation.cli import main as evaluate
+from idsnn_export.c.quantize import integer_network
 from idsnn_export.cli import main as export
 from idsnn_export.graph.metadata import read_metadata
 from idsnn_export.nir_file.reader import read_nir
+from idsnn_export.reference.integer import run_integer
 
 STEPS = 3
 RESNET = ["--network", "resnet", "--depth", "18", "--teacher-depth", "34"]  # VGGs need 16 pixels
@@ -108,13 +111,12 @@ def test_the_stem_of_binary_frames_counts_as_accumulates(folder: Path, recording
     assert "Its input is events, so the first layer accumulates" in page
     assert f"{100 * (1 - frames.mean()):.1f} % of the input is zero" in page
     pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 2
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
-    first = frames[0]  # three frames of 12x12 in two rows of two, a pixel between them, enlarged
-    times = 144 // 25
-    assert picture.shape == (25 * times, 25 * times, 3)
-    tile = picture[: 12 * times : times, 13 * times :: times]  # the second frame
-    np.testing.assert_array_equal((tile != (16, 16, 20)).any(axis=-1), first[1].any(axis=0))
+    assert len(pictures) == 2 * STEPS
+    for (off, on), data in zip(frames[0].astype(bool), pictures, strict=False):
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        assert picture.shape == (144, 144, 3)  # a frame of 12x12, enlarged
+        for colour, wanted in (((255, 90, 60), on & ~off), ((80, 150, 255), off & ~on), ((220, 130, 255), on & off)):
+            np.testing.assert_array_equal((picture[::12, ::12] == colour).all(axis=-1), wanted)
 
 
 def test_other_numbers_of_frames_are_binned_anew(folder: Path, recordings: list[str]) -> None:
@@ -179,6 +181,26 @@ def test_a_tree_without_a_test_part_in_fewer_pixels_is_evaluated_on_what_trainin
     np.testing.assert_array_equal(np.stack([answer.logits for answer in answers]), logits[:, 0])
     accuracy = json.loads((tmp_path / "run" / "summary.json").read_text())["student_accuracy"]
     assert report["accuracy"]["top1"] == accuracy
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+def test_c_answers_a_recording_s_bytes_as_the_whole_numbers_do(
+    folder: Path, recordings: list[str], tmp_path: Path
+) -> None:
+    assert export([str(folder / "bundle"), "--format", "c", "--out", str(tmp_path / "c")]) == 0
+    make = ["make", "-s", "-C", str(tmp_path / "c"), "check", "CFLAGS=-O1 -Werror -fsanitize=undefined"]
+    done = subprocess.run(make, capture_output=True, text=True, check=True)
+    assert "golden vectors answered, bit for bit" in done.stdout
+    frames = [to_frames(read(f), (2, 12, 12), STEPS, "time", "binary", 40_000).astype(np.uint8) for f in recordings]
+    network = integer_network(read_nir(folder / "bundle" / "model.nir"), STEPS, static=False)
+    logits, _ = run_integer(network, np.stack(frames, axis=1))
+    (unit,) = re.findall(r"define IDSNN_LOGIT_UNIT (\S+)", (tmp_path / "c" / "idsnn_model.h").read_text())
+    for each, wanted in zip(frames, logits, strict=True):
+        pixels = each.transpose(0, 2, 3, 1).tobytes()  # frame, row, column, polarity
+        said = subprocess.run([tmp_path / "c" / "idsnn", "run"], input=pixels, capture_output=True, check=True).stdout
+        label, *values = np.array(said.split(), dtype=float)
+        assert int(label) == wanted.argmax()
+        np.testing.assert_array_equal(np.rint(np.array(values) / float(unit)), wanted)
 
 
 # streams --------------------------------------------------------------------------------------------------------------
