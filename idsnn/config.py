@@ -312,6 +312,7 @@ _RECORDINGS: dict[str, Any] = {
     "epochs": 16,
     "batch_size": 32,
     "loss": "mean",
+    "teacher_frames": "each",
 }
 # What `--dataset NAME` starts from where nothing else is said.
 DEFAULTS: dict[str, dict[str, Any]] = {name: {**_RECORDINGS, "dataset": name} for name in get_args(Recorded)}
