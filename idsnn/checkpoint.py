@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from idsnn_deploy.errors import RunError, UsageError
-from idsnn_deploy.files import read_bytes, write_bytes, write_json
+from idsnn_deploy.files import read_bytes, replacing_folder, write_bytes, write_json
 from idsnn_deploy.json_file import read_json_object
 
 from .networks.stepped import own_module
@@ -87,16 +87,18 @@ def load_run(path: str | Path) -> Run:
 
 
 def save_pretrained(run: Run, directory: str | Path) -> None:
-    """Writes the student as a Hugging Face style folder: config.json and model.safetensors."""
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        folder / CONFIG,
-        {"model_type": "idsnn", "architectures": [type(own_module(run.student)).__name__], **run.config},
-    )
-    save_weights(run.student, folder / PRETRAINED)
-    if run.summary:
-        write_json(folder / SUMMARY, run.summary)
+    """Writes the student as a Hugging Face style folder: config.json and model.safetensors, in one instant.
+
+    What else lies in a folder that is there already stays in it.
+    """
+    about = {"model_type": "idsnn", "architectures": [type(own_module(run.student)).__name__], **run.config}
+    Path(directory).absolute().parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(directory, force=True, keep=True) as folder:
+        write_json(folder / CONFIG, about)
+        save_weights(run.student, folder / PRETRAINED)
+        (folder / SUMMARY).unlink(missing_ok=True)
+        if run.summary:
+            write_json(folder / SUMMARY, run.summary)
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

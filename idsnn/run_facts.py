@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypedDict
 
 from idsnn_deploy.errors import RunError
 from idsnn_deploy.json_file import read_json_object
-from idsnn_deploy.json_types import ABOVE_0, NOT_EMPTY, Count, Fraction, MalformedError, Positive, read
+from idsnn_deploy.json_types import ABOVE_0, NOT_EMPTY, Count, Fraction, MalformedError, Positive, Text, read
 
 LIMIT = 1 << 24  # bytes
 
@@ -18,7 +18,7 @@ class Facts(TypedDict):
     timesteps: Positive
     mean: Annotated[list[float], NOT_EMPTY] | None  # null: frames of events are taken as they are
     std: Annotated[list[Annotated[float, ABOVE_0]], NOT_EMPTY] | None
-    labels: Annotated[list[str], NOT_EMPTY]
+    labels: Annotated[list[Text], NOT_EMPTY]
     input_shape: tuple[Positive, Positive, Positive]
 
 

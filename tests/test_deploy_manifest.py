@@ -123,6 +123,12 @@ def test_a_missing_key_is_named(key: str, copy: Path) -> None:
         ("early_exit", {"margin": "wide"}),
         ("early_exit", {"margin": 2}),
         ("versions", {"idsnn": 1}),
+        ("labels", ["0", "1", "2" * 4097]),
+        ("dataset", "x" * 4097),
+        ("files", {"x" * 256: {"bytes": 1, "sha256": "0" * 64}}),
+        ("layers", [{**CONV, "name": "x" * 4097}]),
+        ("layers", [{**CONV, "sources": ["x" * 4097]}]),
+        ("warnings", ["x" * 4097]),
     ],
 )
 def test_a_malformed_key_is_named_even_under_a_valid_digest(key: str, value: Any, copy: Path) -> None:
@@ -130,6 +136,11 @@ def test_a_malformed_key_is_named_even_under_a_valid_digest(key: str, value: Any
         parse_manifest(signed({**body_of(copy), key: value}))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_names_of_a_page_are_read(copy: Path) -> None:
+    found = parse_manifest(signed({**body_of(copy), "labels": ["0", "1", "2" * 4096], "dataset": "x" * 4096}))
+    assert (len(found.labels[2]), len(found.dataset or "")) == (4096, 4096)
 
 
 def test_a_layer_that_is_refused_is_named_with_what_it_lacks(copy: Path) -> None:

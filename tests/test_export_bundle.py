@@ -82,6 +82,22 @@ def test_a_gate_that_fails_writes_nothing_and_names_layer_step_and_neuron(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "made"),
+    [
+        ("x.onnx", "nir", "writes model.nir"),
+        ("x.nir", "onnx", "writes ONNX files"),
+        ("x.nir", "c", "writes a folder of C"),
+    ],
+)
+def test_a_file_s_ending_and_the_format_agree(
+    name: str, kind: str, made: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export([str(tmp_path / "not-there.nir"), "--format", kind, "--out", str(tmp_path / name)]) == 2
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if ": error: " in each)
+    assert f"{name}: --format {kind} {made}" in line
+
+
 @pytest.mark.parametrize("kind", ["nir", "onnx"])
 def test_one_file_alone_is_the_bundle_s_file(kind: str, run: Path, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / f"net.{kind}"

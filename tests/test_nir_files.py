@@ -339,6 +339,19 @@ def test_a_piece_that_inflates_beyond_its_size_is_refused(tmp_path: Path) -> Non
         read_nir(path)
 
 
+@pytest.mark.parametrize("length", [255, 256])
+def test_a_node_s_name_is_at_most_255_characters(length: int, tmp_path: Path) -> None:
+    ends = {"input": nir.Input(np.array([2])), "output": nir.Output(np.array([3]))}
+    other = "n" * length
+    built = nir.NIRGraph({**ends, other: nir.Linear(np.ones((3, 2)))}, [("input", other), (other, "output")])
+    (tmp_path / "a.nir").write_bytes(nir_bytes(built))
+    if length == 255:
+        assert other in read_nir(tmp_path / "a.nir").nodes
+        return
+    with pytest.raises(GraphError, match=r"a node's name of 256 characters; at most 255 are read"):
+        read_nir(tmp_path / "a.nir")
+
+
 @pytest.mark.parametrize("timesteps", [200_000, 10**9, 2**70])
 def test_a_number_of_steps_that_nobody_can_run_is_said(timesteps: int, tmp_path: Path) -> None:
     built = CASES["residual"].build()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -105,6 +106,26 @@ def test_a_pretrained_folder_reads_back_the_same(tiny: Path, tmp_path: Path) -> 
     images = torch.randn(3, 1, 8, 8)
     with torch.no_grad():
         assert torch.equal(again.student(images), run.student(images))
+
+
+def test_a_pretrained_folder_is_the_old_one_or_the_new_one(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = idsnn.load_run(tiny), tmp_path / "models" / "mine"
+    idsnn.save_pretrained(run, folder)
+    (folder / "README.md").write_text("mine")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with torch.no_grad():
+        next(run.student.parameters()).add_(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("idsnn.checkpoint.save_weights", lambda module, path: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            idsnn.save_pretrained(dataclasses.replace(run, config={**run.config, "seed": 7}), folder)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    idsnn.save_pretrained(dataclasses.replace(run, summary={}), folder)
+    assert {file.name for file in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    assert (folder / "model.safetensors").read_bytes() != before["model.safetensors"]
+    assert [entry.name for entry in folder.parent.iterdir()] == ["mine"]
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(tiny: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -39,8 +40,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: str | os.PathLike[str], force: bool = False) -> Iterator[Path]:
+def replacing_folder(path: str | os.PathLike[str], force: bool = False, keep: bool = False) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of `path` in one instant when the block ends well.
+
+    Args:
+        path: the folder.
+        force: whether one that is there may be replaced.
+        keep: the new one begins with everything that lies in the old one, whoever wrote it.
 
     Raises:
         UsageError: `path` exists and `force` is off, is nothing that idsnn wrote, or is being written by another
@@ -48,9 +54,12 @@ def replacing_folder(path: str | os.PathLike[str], force: bool = False) -> Itera
     """
     final = Path(path)
     with reserved(final, force) as work:
-        _refuse_foreign(final)
         new = work / "new"
-        new.mkdir()
+        if keep and final.is_dir() and not final.is_symlink():
+            shutil.copytree(final, new, symlinks=True)
+        else:
+            _refuse_foreign(final)
+            new.mkdir()
         yield new
         if os.path.lexists(final):
             _exchange(new, final, work / OLD)

@@ -24,6 +24,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 LARGEST = 1e300  # of a number
+LONGEST = 4096  # characters of a name
 INTEGERS = 2**53  # every JSON reader holds an integer up to here exactly
 
 
@@ -69,6 +70,7 @@ ABOVE_0 = Rule(lambda value: value > 0, "above 0", {"exclusiveMinimum": 0})
 IN_0_1 = Rule(lambda value: 0 <= value <= 1, "in 0..1", {"minimum": 0, "maximum": 1})
 NOT_EMPTY = Rule(lambda value: len(value) > 0, "that is not empty", {"minLength": 1, "minItems": 1})
 NESTED = Rule(_is_nested, "of integers, or of lists of them", {})
+SHORT = Rule(lambda value: len(value) <= LONGEST, f"of at most {LONGEST:,} characters", {"maxLength": LONGEST})
 SPARSE = "where there"
 
 T = TypeVar("T")
@@ -76,7 +78,8 @@ WhereThere = Annotated[T, SPARSE]
 Count = Annotated[int, at_least(0)]
 Positive = Annotated[int, at_least(1)]
 Fraction = Annotated[float, IN_0_1]
-Name = Annotated[str, NOT_EMPTY]
+Text = Annotated[str, SHORT]
+Name = Annotated[str, NOT_EMPTY, SHORT]
 Shape = tuple[Count, ...]
 
 

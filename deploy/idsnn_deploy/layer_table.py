@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Annotated, Any, Literal
 
-from .json_types import NESTED, Count, Name, Positive, Shape, WhereThere, unique
+from .json_types import NESTED, Count, Name, Positive, Shape, Text, WhereThere, unique
 
 INPUT = "input"  # the name of the network's input among sources
 Padding = tuple[tuple[Count, Count], ...]
@@ -26,8 +26,8 @@ Range = tuple[float, float] | None
 class Pool:
     """A pooling between an entry's sources and the entry; `avg` divides by the window's area, `sum` does not."""
 
-    name: str = ""
-    kind: str
+    name: Text = ""
+    kind: Text
     stride: Shape = ()
     padding: Padding = ()
     kernel: Shape
@@ -59,7 +59,7 @@ class Synapses:
 
     name: Name
     kind: Literal["conv1d", "conv2d", "linear"]
-    sources: tuple[str, ...]
+    sources: tuple[Text, ...]
     pools: WhereThere[tuple[Pool, ...]] = ()
     weight_shape: tuple[Positive, ...]  # (O, I / groups, kernel...)
     stride: Shape = ()
@@ -115,8 +115,8 @@ class Neurons:
     """
 
     name: Name
-    kind: str
-    sources: tuple[str, ...] = ()
+    kind: Text
+    sources: tuple[Text, ...] = ()
     pools: WhereThere[tuple[Pool, ...]] = ()
     shape: Shape
     reset: WhereThere[Literal["subtract"] | None] = None

@@ -24,6 +24,7 @@ from .json_types import (
     MalformedError,
     Positive,
     Rule,
+    Text,
     WhereThere,
     fits,
     keys_of,
@@ -81,7 +82,7 @@ def model_file(holds: Holds, precision: Precision = "fp32") -> str:
     return next(file.name for file in MODEL_FILES if (file.holds, file.precision) == (holds, precision))
 
 
-FileName = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9._-]*", "that names a file, without slashes")]
+FileName = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", "that names a file, without slashes")]
 Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "of 64 hexadecimal digits in lower case")]
 
 
@@ -115,12 +116,12 @@ Encoding = Literal["static", "frames"]  # the same input at every step, or one a
 class Manifest:
     """What a bundle is; the attributes are the manifest's keys and docs/format.md their meaning."""
 
-    dataset: str | None
+    dataset: Text | None
     timesteps: Positive
     dt: Annotated[float, ABOVE_0]  # seconds
     mean: list[float] | None
     std: list[Annotated[float, ABOVE_0]] | None
-    labels: Annotated[list[str], NOT_EMPTY]
+    labels: Annotated[list[Text], NOT_EMPTY]
     input_shape: Annotated[list[Positive], NOT_EMPTY]
     layers: LayerTable
     encoding: Encoding = "static"
@@ -131,8 +132,8 @@ class Manifest:
     test_accuracy: Fraction | None = None
     teacher: Teacher = field(default_factory=dict)
     early_exit: EarlyExit = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    warnings: WhereThere[tuple[str, ...]] = ()
+    versions: dict[str, Text] = field(default_factory=dict)
+    warnings: WhereThere[tuple[Text, ...]] = ()
     format_version: int = FORMAT_VERSION
     digest: str = ""
 

@@ -89,6 +89,12 @@ class ExportConfig:
             raise UsageError(f"--int8-share {self.int8_share}: above 0, and at most 1")
         if self.calibrate < 1:
             raise UsageError(f"--calibrate {self.calibrate}: at least 1 training image")
+        ending = None if self.out is None else self.out.suffix
+        if ending in (".nir", ".onnx") and self.format not in (ending[1:], "all"):
+            made = {"c": "a folder of C", "nir": "model.nir", "onnx": "ONNX files"}[self.format]
+            raise UsageError(
+                f"--out {self.out}: --format {self.format} writes {made}; leave --format out, or name a folder"
+            )
         if self.format == "c" and (self.int8 or self.weights_int8):
             raise UsageError("--format c is in whole numbers already; leave out --int8 and --weights-int8")
         if self.int8 and self.weights_int8:

@@ -16,6 +16,7 @@ import numpy as np
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError
 from idsnn_deploy.json_file import parse_json
+from idsnn_deploy.json_types import Text, fits
 from idsnn_deploy.json_types import read as read_json
 from idsnn_deploy.json_types import write as write_json
 from idsnn_deploy.manifest import Encoding
@@ -149,7 +150,7 @@ def _check(m: Metadata) -> None:
             ("readout", m.readout == "mean"),
             ("mean", numbers(m.mean)),
             ("std", numbers(m.std) and (m.std is None or all(value > 0 for value in m.std))),
-            ("labels", m.labels is None or all(isinstance(label, str) for label in m.labels)),
+            ("labels", m.labels is None or all(fits(Text, label) for label in m.labels)),
         )
         if not right
     ]

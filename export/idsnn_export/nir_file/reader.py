@@ -43,6 +43,7 @@ SMALL = 1 << 16  # bytes below which the ratio does not matter
 SCALARS = frozenset({"groups", "start_dim", "end_dim"})  # fields that are one integer
 INFLATED = 1 << 16  # bytes of a compressed chunk above which it is inflated by hand first
 DEPTH, NODES, EDGES = 16, 10_000, 100_000
+LONGEST = 255  # characters of a node's name
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 
 
@@ -229,6 +230,8 @@ def _subgraph(content: dict[str, Any], where: str) -> nir.NIRGraph:
     if len(nodes) > NODES or edges.size > 2 * EDGES:
         raise GraphError(f"{where}: {len(nodes):,} nodes, {edges.size // 2:,} edges; at most {NODES:,} and {EDGES:,}")
     for name, node in nodes.items():
+        if len(name) > LONGEST:
+            raise GraphError(f"{where}: a node's name of {len(name):,} characters; at most {LONGEST} are read")
         if not isinstance(node, dict):
             raise GraphError(f"{where}/{name}: not a node")
     return nir.NIRGraph(
