@@ -1,11 +1,13 @@
 # make demo    the whole pipeline on scikit-learn's digits: train, export, evaluate, run
 # make fuzz    mutants of every kind of file against the commands that open it (COUNT=2000 per kind, an hour or more)
 # make test    format, lint, types, import contracts, the test suite
-# make install .venv with every extra and the development tools, pinned by constraints.txt
+# make docs    the documentation as a site in build/site; a broken link is an error
+# make dist    sdist and wheel in dist/, checked
+# make install .venv with every extra and the development tools, pinned by constraints.txt; TORCH=cpu without a GPU's libraries
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-.PHONY: install demo test check pytest mutants fuzz kills test-bare test-oldest browser format constraints clean
+.PHONY: install docs dist demo test check pytest mutants fuzz kills test-bare test-oldest browser format constraints clean
 
 install: $(STAMP)
 
@@ -13,11 +15,22 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "idsnn trains with Python 3.11 or newer; set PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[all,bench,dev]'
+	@echo "installing into .venv: $(if $(TORCH),2 GB,6 GB on Linux with x86-64 (2 GB with TORCH=cpu)) on the disk, torch and what it brings; nothing is fetched twice"
+	$(BIN)/uv pip install $(if $(TORCH),--torch-backend $(TORCH)) --python $(BIN)/python --constraint constraints.txt --editable '.[all,bench,dev]'
 	@touch $@
 
 demo: install
 	$(BIN)/python examples/demo.py
+
+docs: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all,bench,dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+dist: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all,bench,dev,release]'
+	rm -rf dist
+	$(BIN)/python -m build --installer uv
+	$(BIN)/python -m twine check --strict dist/*
 
 test: check pytest
 

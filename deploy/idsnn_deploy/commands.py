@@ -38,7 +38,7 @@ def run_command(prog: str, body: Callable[[], int], debug: bool = False, on_inte
             return code
     except BrokenPipeError:
         _give_up(sys.stdout)  # the reader (`| head`) went away: nothing more can be said to it
-        return 128 + signal.SIGPIPE
+        return 128 + 13  # SIGPIPE, which Windows has not
     except Terminated:
         print(f"\n{prog}: terminated{on_interrupt and '; '}{on_interrupt}", file=sys.stderr)
         return 128 + signal.SIGTERM

@@ -71,6 +71,9 @@ class ExportConfig:
     force: bool = flag(False, "replace an existing bundle", group="run")
 
     def __post_init__(self) -> None:
+        for name in ("source", "out", "weights", "data"):  # from Python they may be text
+            value = getattr(self, name)
+            object.__setattr__(self, name, value and Path(value))
         for name, value, known in (
             ("--format", self.format, get_args(Format)),
             ("--pool", self.pool, get_args(Pooling)),
