@@ -158,7 +158,7 @@ def test_a_layer_says_no_more_than_it_must_and_nothing_of_what_it_does_not_know(
     assert bare == Neurons(name="b", kind="adaptive", shape=(2,))
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None, 1.0, True])
+@pytest.mark.parametrize("version", [3, 0, "1", None, 1.0, True])
 def test_another_format_version_is_refused(version: Any, copy: Path) -> None:
     with pytest.raises(BundleError, match="format version"):
         parse_manifest(signed({**body_of(copy), "format_version": version}))

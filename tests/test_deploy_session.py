@@ -14,11 +14,12 @@ from PIL import Image
 from tiny_bundle import FRAMES, STATIC, resigned
 
 from idsnn_deploy import Session, load_image
-from idsnn_deploy.anytime import exit_steps, running_mean, separation, softmax
+from idsnn_deploy.anytime import exit_steps, separation, softmax
 from idsnn_deploy.datasets import Split
 from idsnn_deploy.errors import BundleError, ImageError, UsageError
 from idsnn_deploy.manifest import VARIANTS, read_bundle
 from idsnn_deploy.onnx_file import OPTIMIZATIONS
+from idsnn_deploy.readout import running
 
 
 @pytest.fixture(scope="module")
@@ -156,16 +157,16 @@ def test_probabilities_and_their_separation() -> None:
 
 def test_a_sample_exits_at_the_first_step_that_reaches_the_margin() -> None:
     steps = np.array([[[0.0, 0.0]], [[4.0, 0.0]], [[0.0, 4.0]], [[0.0, 0.0]]], dtype=np.float32)
-    np.testing.assert_allclose(running_mean(steps)[:, 0], [[0, 0], [2, 0], [4 / 3, 4 / 3], [1, 1]], rtol=1e-6)
+    np.testing.assert_allclose(running(steps, "mean")[:, 0], [[0, 0], [2, 0], [4 / 3, 4 / 3], [1, 1]], rtol=1e-6)
     reached = np.tanh(1.0)  # p1 - p2 of two classes is tanh(half their logits' difference)
-    apart = separation(running_mean(steps))
+    apart = separation(running(steps, "mean"))
     assert [exit_steps(apart, margin).tolist() for margin in (reached - 1e-6, reached + 1e-6, 0.0)] == [[2], [4], [1]]
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.2, 0.5, 0.9, 1.0])
 def test_stepping_stops_where_the_unrolled_network_says(margin: float, session: Session) -> None:
     x = tiny.images(30)
-    mean = running_mean(session.step_logits(x))
+    mean = running(session.step_logits(x), "mean")
     expected = exit_steps(separation(mean), margin)
     for i, image in enumerate(x):
         decision = session.run_until(image, margin)
@@ -178,14 +179,14 @@ def test_stepping_stops_where_the_unrolled_network_says(margin: float, session: 
 
 def test_anytime_over_frames() -> None:
     session, x = Session(FRAMES), tiny.clip(6)
-    expected = exit_steps(separation(running_mean(session.step_logits(x))), 0.3)
+    expected = exit_steps(separation(running(session.step_logits(x), "mean")), 0.3)
     assert [session.run_until(x[:, i : i + 1], 0.3).steps for i in range(6)] == expected.tolist()
 
 
 def test_a_margin_that_is_just_reached_stops(session: Session) -> None:
     grey = np.full((1, 6, 5), 0.25, dtype=np.float32)  # the mean: no current, no spike, and p1 - p2 is 0 throughout
     assert session.run_until(grey, 0.0).steps == 1
-    assert exit_steps(separation(running_mean(session.step_logits(grey))), 0.0) == 1
+    assert exit_steps(separation(running(session.step_logits(grey), "mean")), 0.0) == 1
     assert session.run_until(grey, 1e-9).steps == 4
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from eval_bundles import conv, fc, lif, tape_bundle, tape_images
 
-from idsnn_deploy.anytime import exit_steps, running_mean, separation, softmax
+from idsnn_deploy.anytime import exit_steps, separation, softmax
 from idsnn_deploy.errors import BundleError, DataError
+from idsnn_deploy.readout import running
 from idsnn_evaluation import Report, evaluate
 from idsnn_evaluation.answers.early_exit import at_margin, early_exit, validation_part
 from idsnn_evaluation.answers.scores import Scores
@@ -231,7 +232,7 @@ def test_the_literature_s_estimate_stands_beside_the_exact_count(report: Report)
 
 
 def test_answers_are_judged_at_every_step(report: Report) -> None:
-    right = running_mean(NET.logits.astype(np.float32)).argmax(axis=2) == NET.labels
+    right = running(NET.logits.astype(np.float32), "mean").argmax(axis=2) == NET.labels
     assert report.accuracy["by_step"] == pytest.approx(right.mean(axis=1))
     assert report.accuracy["top1"] == report.accuracy["by_step"][-1]
     assert report.accuracy["torch"] == 0.75
@@ -294,8 +295,8 @@ def test_early_exit_is_chosen_on_one_part_and_judged_on_the_other() -> None:
     assert found is not None
     part = validation_part(NET.labels)
     assert part.sum() == found["validation"]["samples"] == N // 2
-    steps = exit_steps(separation(running_mean(NET.logits[:, ~part].astype(np.float32))), found["margin"])
-    means = running_mean(NET.logits[:, ~part].astype(np.float32))
+    steps = exit_steps(separation(running(NET.logits[:, ~part].astype(np.float32), "mean")), found["margin"])
+    means = running(NET.logits[:, ~part].astype(np.float32), "mean")
     right = means.argmax(axis=2)[steps - 1, np.arange(len(steps))] == NET.labels[~part]
     assert found["rest"]["average_steps"] == pytest.approx(steps.mean())
     assert found["rest"]["accuracy"] == pytest.approx(right.mean())

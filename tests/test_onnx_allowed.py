@@ -15,6 +15,7 @@ from test_onnx_int8 import spiking
 from idsnn_deploy.onnx_allowed import MAX_WORK, OPERATORS, check_model, follow
 from idsnn_deploy.onnx_shapes import BATCH
 from idsnn_deploy.onnx_wire import read_model
+from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.lowering import calibrate, integer_weights, to_onnx
 
 KINDS = ("model", "step", "probe", "trace")
@@ -27,6 +28,9 @@ def models() -> Iterator[onnx.ModelProto]:
         graph = case.build()
         batch = 3 if len(name) % 2 else "dynamic"
         yield to_onnx(graph, STEPS, kind=kind, static=static, batch=batch, mean=MEAN, std=STD)
+    largest = next(iter(CASES.values())).build()
+    write_metadata(largest, Metadata(STEPS, readout="max"))
+    yield to_onnx(largest, STEPS)
     network = spiking()
     for formats, kind in itertools.product(
         (calibrate(network, 2, inputs(network)[0]), integer_weights(network)), KINDS

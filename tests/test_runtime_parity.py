@@ -14,7 +14,8 @@ from PIL import Image
 from idsnn.config import TrainConfig
 from idsnn.data import load_data
 from idsnn_deploy import Session, load_split
-from idsnn_deploy.anytime import exit_steps, running_mean, separation
+from idsnn_deploy.anytime import exit_steps, separation
+from idsnn_deploy.readout import running
 from idsnn_deploy.inputs import batches
 
 # Training imports lightning, snntorch and matplotlib, which warn about themselves.
@@ -61,7 +62,7 @@ def test_digits_reach_the_runtime_as_training_saw_them() -> None:
 def test_a_trained_network_stops_early_where_its_unrolled_form_says(bundle: Path) -> None:
     images = load_split("digits", "test", limit=40).pixels()
     unrolled, stepped = Session(bundle), Session(bundle, "step")
-    expected = exit_steps(separation(running_mean(unrolled.step_logits(images))), 0.5)
+    expected = exit_steps(separation(running(unrolled.step_logits(images), "mean")), 0.5)
     found = [stepped.run_until(image, 0.5) for image in images]
     same = np.mean([decision.steps == steps for decision, steps in zip(found, expected, strict=True)])
     assert same >= 0.95  # two graphs round differently, and a margin can be met by a hair

@@ -279,14 +279,14 @@ REFUSED: dict[str, tuple[Neuron, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_has_no_exact_form_is_refused_by_layer_with_the_way_out(name: str) -> None:
     make, way_out = REFUSED[name]
-    with pytest.raises(UnsupportedError, match=r"^lif1 \(\w+\): ") as caught:
+    with pytest.raises(UnsupportedError, match=r"^lif1 \(\w+\) at test_snntorch_neurons.py:\d+: ") as caught:
         to_nir(Net(make).eval(), (FEATURES,))
     assert way_out in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_membrane_that_is_reset_to_zero_is_not_read() -> None:
-    with pytest.raises(UnsupportedError, match=r"lif2 \(Leaky\): its membrane is read.*'none'"):
+    with pytest.raises(UnsupportedError, match=r"lif2 \(Leaky\) at \S+: its membrane is read.*'none'"):
         to_nir(Membrane(snn.Leaky(0.9, reset_mechanism="zero")).eval(), (FEATURES,))
 
 

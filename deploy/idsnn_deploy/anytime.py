@@ -1,6 +1,6 @@
 """When to stop: the margin rule of anytime inference.
 
-    m[t] = (1/t) sum of logits[1..t]        p[t] = softmax(m[t])
+    m[t] = (1/t) sum of logits[1..t]        p[t] = softmax(m[t])        (or their sum, last or largest: `readout`)
     stop at the first t where p1[t] - p2[t] >= margin, the two largest of p[t]; at T in any case
 
 One rule for the device, which steps until it holds, and for the evaluator, which has every step and asks where it
@@ -22,7 +22,7 @@ class Decision(NamedTuple):
     Attributes:
         label: the class, an index into the manifest's labels.
         steps: how many steps were run, 1..T.
-        logits: float32 `(K,)`, the mean over those steps.
+        logits: float32 `(K,)`, read out over those steps.
     """
 
     label: int
@@ -40,12 +40,6 @@ def separation(logits: Array) -> Array:
     """p1 - p2 of softmax(logits) `(..., K)`, in 0..1, shape `(...)`; 1 where there is but one class."""
     p = np.sort(softmax(logits), axis=-1)
     return np.asarray(p[..., -1] - p[..., -2] if p.shape[-1] > 1 else p[..., -1])
-
-
-def running_mean(step_logits: Array) -> Array:
-    """m[t] of every step, float32 `(T, N, K)`, from each step's logits `(T, N, K)`."""
-    steps = np.arange(1, len(step_logits) + 1, dtype=np.float32).reshape(-1, *[1] * (step_logits.ndim - 1))
-    return np.asarray(np.cumsum(step_logits, axis=0, dtype=np.float32) / steps)
 
 
 def stands_out(separations: Array, margin: float) -> Array:

@@ -1,7 +1,7 @@
 """Events as they come, a step of the network for every frame that is full: the answer grows while the window lasts.
 
     frame k closes with the first event at or behind ceil((k + 1) W / T) of the window's first event, as in `events`
-    m[k] = (1/k) sum of logits[1..k], the answer so far
+    m[k] = (1/k) sum of logits[1..k], the answer so far (or their sum, last or largest: `readout`)
 
 A window ends after T frames, or as soon as its class stands out by a margin; then membranes start from rest, and the
 next event begins another window. In whatever chunks the events come, the logits are those of the whole recording.
@@ -22,6 +22,7 @@ from .events import borders, histogram, inside
 from .execution import Stepper
 from .manifest import Manifest
 from .reading import Binning
+from .readout import running
 
 
 class StreamStep(NamedTuple):
@@ -30,7 +31,7 @@ class StreamStep(NamedTuple):
     Attributes:
         step: frames seen of this window, 1..T.
         logits: float32 `(K,)`, of this step.
-        mean: float32 `(K,)`, of the steps so far.
+        mean: float32 `(K,)`, of the steps so far, or what the network reads out instead.
         label: the class of `mean`, an index into the manifest's labels.
         done: whether the answer is final: the class stands out, or the window is over.
         time: where the frame ended: µs by time, events by count, from the window's first event on.
@@ -105,7 +106,7 @@ class EventStream:
         self._state = self._stepper.start(1)
         self._frame, self._seen, self._final = 0, 0, False
         self._counts = np.zeros((1, *self._shape), np.float32)
-        self._total = np.zeros(len(self._stepper.manifest.labels), np.float32)
+        self._logits: list[Array] = []
 
     def _within(self, events: Events) -> int:
         """How many of the events lie in the frame that is open."""
@@ -127,9 +128,9 @@ class EventStream:
     def _answer(self) -> StreamStep:
         frame = np.minimum(self._counts, 1) if self._binning.values == "binary" else self._counts
         logits, self._state = self._stepper(frame, self._state)
-        self._total += logits[0]
+        self._logits.append(logits[0])
         step = self._frame + 1
-        mean = self._total / np.float32(step)
+        mean = running(np.stack(self._logits), self._stepper.manifest.readout)[-1]
         clear = self._margin is not None and bool(stands_out(separation(mean), self._margin))
         self._final = clear or step == self._stepper.manifest.timesteps
         return StreamStep(step, logits[0], mean, int(mean.argmax()), self._final, int(self._edges[step]))

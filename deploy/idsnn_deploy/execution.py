@@ -15,6 +15,7 @@ from .arrays import Array
 from .errors import BundleError
 from .manifest import Bundle, model_file
 from .onnx_file import Graph, Options, Shape
+from .readout import read_out
 
 StepState = dict[str, Array]  # `state.NAME` -> (N, ...)
 
@@ -94,7 +95,7 @@ class Stepper:
             logits, state = self(self.frame(x, t), state)
             found.append(logits)
         steps = np.stack(found)
-        return np.asarray(steps.mean(axis=0)), steps
+        return read_out(steps, self.manifest.readout), steps
 
 
 def _next(state: str) -> str:

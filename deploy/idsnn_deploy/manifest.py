@@ -34,9 +34,10 @@ from .json_types import (
 )
 from .layer_table import LayerTable, Neurons, Synapses
 from .reading import Binning, Division
+from .readout import Readout
 
 _Size = TypeVar("_Size", int, None)  # None: any
-FORMAT_VERSION = 1
+VERSIONS = (1, 2)  # 2 where the readout is no mean, which a reader of version 1 would not notice
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 4 * 2**20, 2 * 2**30
 _MOST_HELD = 32  # open files of a bundle, four times as many as an export writes
@@ -125,6 +126,7 @@ class Manifest:
     input_shape: Annotated[list[Positive], NOT_EMPTY]
     layers: LayerTable
     encoding: Encoding = "static"
+    readout: WhereThere[Readout] = "mean"
     events: WhereThere[Binning | None] = None
     division: WhereThere[Division | None] = None
     files: dict[FileName, FileEntry] = field(default_factory=dict)
@@ -134,7 +136,7 @@ class Manifest:
     early_exit: EarlyExit = field(default_factory=dict)
     versions: dict[str, Text] = field(default_factory=dict)
     warnings: WhereThere[tuple[Text, ...]] = ()
-    format_version: int = FORMAT_VERSION
+    format_version: int = VERSIONS[0]
     digest: str = ""
 
     @property
@@ -174,7 +176,7 @@ class Manifest:
 
 
 OPTIONAL = frozenset(
-    {"encoding", "teacher", "events", "division", "warnings"}
+    {"encoding", "readout", "teacher", "events", "division", "warnings"}
 )  # keys that a reader does without; every other one is there
 
 
@@ -191,9 +193,9 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     if not isinstance(body, dict):
         raise BundleError(f"{where}: a {type(body).__name__}, not an object; export the bundle again")
     version = body.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in VERSIONS:
         raise BundleError(
-            f"{where}: format version {version!r}; this idsnn reads version {FORMAT_VERSION} "
+            f"{where}: format version {version!r}; this idsnn reads versions {VERSIONS[0]} and {VERSIONS[1]} "
             f"(install the idsnn that wrote the bundle, or export again)"
         )
     digest = body.pop("digest", None)
@@ -213,6 +215,8 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     except MalformedError as cause:
         raise BundleError(f"{where}: {cause}; export the bundle again") from cause
     _check_normalization(found, where)
+    if found.get("readout", "mean") != "mean" and version == 1:
+        raise BundleError(f"{where}: readout {found['readout']!r} is format version 2; export the bundle again")
     return Manifest(**found)
 
 

@@ -74,6 +74,7 @@ OPERATORS: dict[str, Operator] = {
     "Gemm": Operator(shapes.gemm, (2, 3), {"transB": _INTEGER}, shapes.of_rows),
     "AveragePool": Operator(shapes.pool, (1, 1), {**_WINDOW, "count_include_pad": _INTEGER}, shapes.of_window),
     "ReduceMean": Operator(shapes.reduced, (1, 1), {"axes": _INTEGERS, "keepdims": _INTEGER}),
+    "ReduceMax": Operator(shapes.reduced, (1, 1), {"axes": _INTEGERS, "keepdims": _INTEGER}),
     "ReduceSum": Operator(shapes.reduced, (2, 2), {"keepdims": _INTEGER}),
     "Concat": Operator(shapes.concat, (1, _MANY), {"axis": _INTEGER}),
     "Split": Operator(shapes.split, (1, 1), {"axis": _INTEGER}),

@@ -13,6 +13,7 @@ from .anytime import softmax
 from .arrays import Array
 from .errors import EXIT_OK, UsageError
 from .progress import track
+from .readout import read_out
 from .sample_file import is_sample_file, read_samples
 from .session import Session
 from .text_table import format_table
@@ -50,7 +51,7 @@ def answer(session: Session, image: str, steps: bool = False, margin: float | No
         decision = session.run_until(pixels, margin)
         return Answer(image, decision.logits, decision.steps, time.perf_counter() - start)
     each = session.step_logits(pixels)[:, 0] if steps else None
-    logits = session(pixels)[0] if each is None else each.mean(axis=0)
+    logits = session(pixels)[0] if each is None else read_out(each, session.manifest.readout)
     return Answer(image, logits, session.timesteps, time.perf_counter() - start, each)
 
 
@@ -107,7 +108,9 @@ def run(
             table = [(f"step {t}", *(f"{value:.3f}" for value in row)) for t, row in enumerate(a.step_logits, 1)]
             say(
                 f"\n{a.image}\n"
-                + format_table(("logits", *session.labels), [*table, ("mean", *(f"{v:.3f}" for v in a.logits))])
+                + format_table(
+                    ("logits", *session.labels), [*table, (session.manifest.readout, *(f"{v:.3f}" for v in a.logits))]
+                )
             )
     return EXIT_OK
 

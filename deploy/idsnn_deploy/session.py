@@ -1,6 +1,6 @@
 """Images in, logits out, with onnxruntime and numpy alone.
 
-    logits = (1/T) sum over t of step_logits[t]
+    logits = (1/T) sum over t of step_logits[t]        or their sum, last or largest, as the manifest says
 
 `model.onnx` runs its T steps in one call; `model.step.onnx` runs one and hands its state back, which is what streaming
 and anytime inference need.
@@ -21,6 +21,7 @@ from .execution import Stepper, StepState, Unrolled
 from .inputs import Images, batches
 from .manifest import VARIANTS, Bundle, Manifest, read_bundle
 from .onnx_file import Options, Provider
+from .readout import running
 
 
 class Session:
@@ -85,7 +86,7 @@ class Session:
         return self.manifest.timesteps
 
     def __call__(self, images: Images) -> Array:
-        """Returns logits, float32 `(N, K)`: the mean over the T steps.
+        """Returns logits, float32 `(N, K)`: read out over the T steps.
 
         Args:
             images: float `(N, C, H, W)` in 0..1, uint8 `(N, H, W, C)`, a path, a Pillow image, or a list of these;
@@ -122,14 +123,15 @@ class Session:
         x, *more = batches(image, self.manifest, 1)
         if more:
             raise ValueError(f"run_until takes one image, not {len(more) + 1}")
-        total, state = np.zeros(len(self.labels), dtype=np.float32), stepper.start(1)
+        seen: list[Array] = []
+        state = stepper.start(1)
         for t in range(self.timesteps):
             logits, state = stepper(stepper.frame(x, t), state)
-            total += logits[0]
-            if stands_out(separation(total / np.float32(t + 1)), margin):
+            seen.append(logits[0])
+            answer = running(np.stack(seen), self.manifest.readout)[-1]
+            if stands_out(separation(answer), margin):
                 break
-        mean = total / np.float32(t + 1)
-        return Decision(int(mean.argmax()), t + 1, mean)
+        return Decision(int(answer.argmax()), t + 1, answer)
 
     def margin(self) -> float:
         """The margin that the manifest recommends; `UsageError` where it has none."""

@@ -119,7 +119,7 @@ def _provenance(bundle: Bundle, subject: Subject, samples: int) -> Provenance:
         "timesteps": manifest.timesteps,
         "encoding": manifest.encoding,
         "classes": manifest.labels,
-        "readout": "mean of the logits over steps",
+        "readout": f"{manifest.readout} of the logits over steps",
         "estimator": ESTIMATOR,
         "version": versions("idsnn")["idsnn"],
         "bundle": bundle.folder.resolve().name,

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from idsnn_deploy.anytime import running_mean, softmax
+from idsnn_deploy.anytime import softmax
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.inputs import batches
 from idsnn_deploy.manifest import Manifest
+from idsnn_deploy.readout import Readout, running
 
 from .answers.scores import Scores
 from .counting.probe import Probe
@@ -112,8 +113,8 @@ def run_pass(
         chosen = np.sort(shown[(start <= shown) & (shown < start + count)]) - start
         outputs = probe.run(x, names + traces * bool(len(chosen)))
         singly.append(np.stack([tally.add(outputs) for tally in tallies]))
-        scores.append(Scores.of(truth[start : start + count], outputs["step_logits"]))
-        kept += [_example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs) for i in chosen]
+        scores.append(Scores.of(truth[start : start + count], outputs["step_logits"], manifest.readout))
+        kept += [_example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs, manifest.readout) for i in chosen]
     return Pass(tallies, Scores.joined(scores), np.concatenate(singly, axis=1), tuple(kept))
 
 
@@ -148,8 +149,8 @@ def _batches(images: Labelled, starts: range, manifest: Manifest, progress: Prog
             yield start, x
 
 
-def _example(i: int, pixels: Array, label: int, outputs: Arrays) -> Example:
+def _example(i: int, pixels: Array, label: int, outputs: Arrays, readout: Readout) -> Example:
     """Sample i of a batch, with its spikes and what the network made of it."""
-    evidence = softmax(running_mean(outputs["step_logits"][:, i]))
+    evidence = softmax(running(outputs["step_logits"][:, i], readout))
     rasters = {n.removeprefix("raster."): v[i] > 0 for n, v in outputs.items() if n.startswith("raster.")}
     return Example(pixels, label, evidence, rasters)

@@ -130,7 +130,7 @@ def _onnx(path: Path) -> Artefact:
         raise BundleError(f"{path}: its {port.name} has the open shape {shape}; export it again")
     about = ready.get_modelmeta().custom_metadata_map
     try:
-        said = {key: parse_json(about[f"idsnn.{key}"]) for key in ("timesteps", "encoding", "mean", "std")}
+        said = {key: parse_json(about[f"idsnn.{key}"]) for key in ("timesteps", "encoding", "readout", "mean", "std")}
         metadata = metadata_of(said, shape)
     except (KeyError, ValueError, GraphError) as error:
         raise BundleError(f"{path}: does not say how it is run ({error}); export it again") from None
@@ -141,7 +141,7 @@ def _onnx(path: Path) -> Artefact:
         names = [name for name in outputs if name.startswith("spikes.")]
         steps, *spikes = run_onnx(ready, x, ["step_logits", *names])
         shown = {name.removeprefix("spikes."): each for name, each in zip(names, spikes, strict=True)}
-        return Trace(steps, {name: _in_time(each, steps) for name, each in shown.items()}, {}, {})
+        return Trace(steps, {name: _in_time(each, steps) for name, each in shown.items()}, {}, {}, metadata.readout)
 
     return Artefact(shape, metadata, run)
 

@@ -45,6 +45,7 @@ from .gates.onnx_run import OnnxNetwork
 from .gates.parity import combined, exact_gate, float_gate
 from .graph.equality import differences
 from .graph.layers import layer_table
+from .graph.metadata import version_of
 from .graph.plan import Plan, plan
 from .lowering import to_onnx
 from .nir_file.reader import read_nir, read_nir_bytes
@@ -130,6 +131,8 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         input_shape=[int(n) for n in steps[steps.input].shape],
         layers=layers,
         encoding=metadata.encoding,
+        readout=metadata.readout,
+        format_version=version_of(metadata.readout),
         events=metadata.events,
         division=source.about.get("division"),
         files=listing(folder),

@@ -163,6 +163,7 @@ def _from_file(config: ExportConfig) -> Source:
         timesteps=timesteps,
         dt=config.dt or (said.dt if said else DEFAULT_DT),
         encoding=config.encoding or (said.encoding if said else "frames"),
+        readout=said.readout if said else "mean",
         mean=said.mean if said else None,
         std=said.std if said else None,
         labels=(said.labels if said else None) or tuple(map(str, range(int(np.prod(outputs))))),
@@ -181,7 +182,9 @@ def _from_factory(config: ExportConfig, factory: str) -> Source:
     data = None if config.dataset is None else labelled(config.dataset, config.data, shape, timesteps, frames)
     classes = config.labels or (data.classes if data else None)
     network = own_network(factory, Path(config.weights or ""), len(classes) if classes else None, shape, timesteps)
-    prepared = prepare(network, shape, dt=config.dt, pool=config.pool)
+    prepared = prepare(network, shape, dt=config.dt, pool=config.pool, timesteps=config.timesteps)
+    timesteps = prepared.timesteps or timesteps
+    _refuse_other_encoding(factory, prepared, frames)
     graph = to_graph(prepared, shape)
     outputs = int(np.prod(graph.nodes["output"].output_type["output"]))
     if classes is not None and len(classes) != outputs:
@@ -193,6 +196,7 @@ def _from_factory(config: ExportConfig, factory: str) -> Source:
         timesteps=timesteps,
         dt=config.dt or DEFAULT_DT,
         encoding="frames" if frames else "static",
+        readout=prepared.readout,
         mean=mean,
         std=std,
         labels=classes or tuple(map(str, range(outputs))),
@@ -211,6 +215,13 @@ def _from_factory(config: ExportConfig, factory: str) -> Source:
         )
     about = {"dataset": data.name, "division": data.reading.division if data.name in DIVIDED else None}
     return Source(graph, metadata, data.images, data.labels, torch, about)
+
+
+def _refuse_other_encoding(factory: str, network: Network, frames: bool) -> None:
+    """A forward that runs over all steps knows whether it takes frames."""
+    if network.timesteps is not None and network.frames != frames:
+        takes = "frames" if network.frames else "static"
+        raise UsageError(f"{factory}: its forward takes {takes} input; give --encoding {takes}")
 
 
 def _drawn(shape: tuple[int, ...], metadata: Metadata, *, pixels: bool) -> Callable[[int, str], Array]:

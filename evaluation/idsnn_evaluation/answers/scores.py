@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from idsnn_deploy.anytime import running_mean, separation
+from idsnn_deploy.anytime import separation
 from idsnn_deploy.arrays import Array
+from idsnn_deploy.readout import Readout, running
 
 from ..document import Accuracy, ClassAccuracy
 
@@ -19,8 +20,8 @@ class Scores:
 
     Attributes:
         labels: the true classes, int64 `(N,)`.
-        classes: the class after each step, from the mean of the logits so far, `(T, N)`.
-        margins: p1 - p2 of softmax of that mean, float32 `(T, N)`.
+        classes: the class after each step, from what is read out of the logits so far, `(T, N)`.
+        margins: p1 - p2 of softmax of that, float32 `(T, N)`.
     """
 
     labels: Array
@@ -28,10 +29,10 @@ class Scores:
     margins: Array
 
     @staticmethod
-    def of(labels: Array, step_logits: Array) -> Scores:
+    def of(labels: Array, step_logits: Array, readout: Readout = "mean") -> Scores:
         """The scores of a batch, from `step_logits` `(T, n, K)`."""
-        means = running_mean(step_logits)
-        return Scores(labels, means.argmax(axis=2).astype(np.int32), separation(means).astype(np.float32))
+        answers = running(step_logits, readout)
+        return Scores(labels, answers.argmax(axis=2).astype(np.int32), separation(answers).astype(np.float32))
 
     @staticmethod
     def joined(parts: Sequence[Scores]) -> Scores:

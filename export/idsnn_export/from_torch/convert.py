@@ -1,6 +1,6 @@
 """torch → NIR: the passes from a module to a graph; `nodes` has the table from layer to node.
 
-trace_step      one time step as a list of layers
+trace_model     one time step as a list of layers
 expanded        spiking layers as the cells that the file says them with
 fold            batch normalization into the weights before it
 with_windows    adaptive pooling into pooling with a window
@@ -11,6 +11,7 @@ as_float32      every weight as the float32 that the file will hold
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import nir
@@ -18,6 +19,7 @@ import numpy as np
 from torch import nn
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
+from idsnn_deploy.manifest import Encoding
 
 from ..graph.metadata import Metadata, write_metadata
 from ..graph.plan import fill_types
@@ -25,27 +27,29 @@ from ..graph.shapes import Shape, infer_shape
 from ..graph.timing import DEFAULT_DT
 from .fold_batchnorm import WEIGHTED, fold, rebuilt
 from .network import INPUT, OUTPUT, Layer, Network
-from .nodes import NODES, kind_of, refuse_unknown
+from .nodes import NODES, kind_of
 from .snntorch_neurons import expanded
 from .sum_pooling import average_to_sum
-from .tracing import trace_step
+from .tracing import trace_model
 
 
 def to_nir(
     model: nn.Module,
     input_shape: tuple[int, ...],
     *,
+    timesteps: int | None = None,
     dt: float | None = None,
     pool: str = "avg",
     metadata: Metadata | None = None,
 ) -> nir.NIRGraph:
     """The NIR graph of one time step of `model`, as it is in eval mode.
 
+    A forward that runs over all steps itself is shown to repeat one; T and its readout go into the metadata.
+
     Args:
-        model: any module that torch.fx traces, of Conv1d, Conv2d, BatchNorm, Linear, AvgPool2d, AdaptiveAvgPool2d,
-            Flatten, Dropout, `+` and snnTorch's `Leaky`, `Synaptic`, `Lapicque`, `RLeaky` and `RSynaptic`; networks of
-            idsnn.
+        model: any module of the layers and functions of docs/networks.md; networks of idsnn.
         input_shape: of one sample at one step, (C, H, W), (C, L) or (K,).
+        timesteps: T; needed where the forward takes it as an argument, or takes frames.
         dt: the step in seconds that time constants refer to; None: the metadata's, else 1e-4.
         pool: `avg`, or `sum` for pooling that keeps spikes whole numbers.
         metadata: how the graph is to be run, stored in it.
@@ -55,18 +59,36 @@ def to_nir(
         GraphError: layers whose shapes do not meet.
     """
     dt = _step(dt, metadata)
-    graph = to_graph(prepare(model, input_shape, dt=dt, pool=pool), input_shape)
+    network = prepare(model, input_shape, dt=dt, pool=pool, timesteps=metadata.timesteps if metadata else timesteps)
+    graph = to_graph(network, input_shape)
     if metadata is not None:
-        write_metadata(graph, metadata)
+        write_metadata(graph, _agreeing(metadata, network))
+    elif network.timesteps is not None:
+        encoding: Encoding = "frames" if network.frames else "static"
+        write_metadata(graph, Metadata(network.timesteps, dt, encoding, network.readout))
     return graph
 
 
-def prepare(model: nn.Module, input_shape: tuple[int, ...], *, dt: float | None = None, pool: str = "avg") -> Network:
+def _agreeing(metadata: Metadata, network: Network) -> Metadata:
+    """Metadata with the network's readout; a forward over all steps must take the input that they say."""
+    if network.timesteps is not None and network.frames != (metadata.encoding == "frames"):
+        takes = "frames" if network.frames else "static"
+        raise UnsupportedError(f"the forward takes {takes} input; the metadata say encoding = {metadata.encoding!r}")
+    return replace(metadata, readout=network.readout)
+
+
+def prepare(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    dt: float | None = None,
+    pool: str = "avg",
+    timesteps: int | None = None,
+) -> Network:
     """The network that the file will describe, number for number, still in torch: what the exact gate runs."""
     if pool not in ("avg", "sum"):
         raise ValueError(f"pool = {pool!r}: 'avg' or 'sum'")
-    network = trace_step(model)
-    refuse_unknown(network)
+    network = trace_model(model, input_shape, timesteps)
     network = expanded(network, DEFAULT_DT if dt is None else dt)
     network = with_windows(fold(network), input_shape)
     if pool == "sum":

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import nn
 
+from idsnn_deploy.readout import Readout
+
 INPUT = "input"
 OUTPUT = "output"
 
@@ -26,6 +28,7 @@ class Layer:
         module: what is applied to the sum of the sources.
         sources: names of layers, or `input`.
         late: names of layers whose outputs of the step before are added, zeros at first.
+        line: where the model's code calls it, `file.py:12`; empty inside torch's own containers.
     """
 
     name: str
@@ -33,17 +36,31 @@ class Layer:
     module: Any  # an nn.Module; torch types a layer's own attributes loosely
     sources: tuple[str, ...]
     late: tuple[str, ...] = ()
+    line: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path} ({type(self.module).__name__})"
+        return f"{self.path} ({type(self.module).__name__}){self.line and f' at {self.line}'}"
 
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in evaluation order, and what the output is the sum of."""
+    """Layers in evaluation order, and what the output is the sum of.
+
+    Attributes:
+        layers: of one time step.
+        outputs: names of layers, or `input`.
+        readout: what becomes of the outputs over the steps.
+        timesteps: T, where the model's forward runs all steps itself; None: it is one step.
+        frames: that forward takes one input per step.
+        time_axis: of what that forward returns; None: it reads out itself.
+    """
 
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]
+    readout: Readout = "mean"
+    timesteps: int | None = None
+    frames: bool = False
+    time_axis: int | None = None
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of that name."""
@@ -78,4 +95,4 @@ class Network:
             return tuple(each for source in sources for each in (gone if source == name else (source,)))
 
         kept = (replace(layer, sources=spliced(layer.sources)) for layer in self.layers if layer.name != name)
-        return Network(tuple(kept), spliced(self.outputs))
+        return replace(self, layers=tuple(kept), outputs=spliced(self.outputs))

@@ -23,21 +23,21 @@ from idsnn_deploy.errors import GraphError, UnsupportedError
 from ..graph.shapes import Shape
 from .cells import Fire, Leak, Membrane, Recur, Synapse, Weigh
 from .fold_batchnorm import FOLDS_INTO
-from .network import Layer, Network
+from .network import Layer
 from .snntorch_neurons import SPIKING, Readout
 from .sum_pooling import SumPool2d
 
 
-def refuse_unknown(network: Network) -> None:
-    """Raises `UnsupportedError` for the first layer that has no form in NIR, named by its dotted path."""
-    for layer in network.layers:
-        kind = kind_of(layer)
-        if kind not in NODES and kind not in FOLDS_INTO:
-            advice = ADVICE.get(kind.__name__, f"known are {', '.join(sorted(known.__name__ for known in NODES))}")
-            raise UnsupportedError(f"{layer}: has no NIR form; {advice}")
-        reason = next((reason for name, wrong, reason in OPTIONS if wrong(getattr(layer.module, name, None))), None)
-        if reason:
-            raise UnsupportedError(f"{layer}: {reason}")
+def refuse_layer(path: str, module: nn.Module, line: str = "") -> None:
+    """Raises `UnsupportedError` for a layer that has no form in NIR, with its dotted path and its line."""
+    layer = Layer("", path, module, (), line=line)
+    kind = kind_of(layer)
+    if kind not in NODES and kind not in FOLDS_INTO and kind is not nn.MaxPool2d:
+        advice = ADVICE.get(kind.__name__, f"known are {', '.join(sorted(KNOWN))}")
+        raise UnsupportedError(f"{layer}: has no NIR form; {advice}")
+    reason = next((reason for name, wrong, reason in OPTIONS if wrong(getattr(module, name, None))), None)
+    if reason:
+        raise UnsupportedError(f"{layer}: {reason}")
 
 
 def kind_of(layer: Layer) -> type[nn.Module]:
@@ -118,11 +118,15 @@ OPTIONS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("padding_mode", lambda v: v not in (None, "zeros"), "only zero padding has a NIR form; use padding_mode='zeros'"),
     ("ceil_mode", bool, "ceil_mode=True has no NIR form; pad the input instead"),
     ("divisor_override", lambda v: v is not None, "divisor_override has no NIR form; scale the next weights"),
+    ("return_indices", bool, "return_indices=True has no NIR form; leave it out"),
     ("count_include_pad", lambda v: v is False, "NIR's average counts padding; use count_include_pad=True"),
 )
 
+KNOWN = {kind.__name__ for kind in (*NODES, *FOLDS_INTO, nn.MaxPool2d) if kind.__module__.startswith("torch.")}
 ADVICE = {
-    "MaxPool2d": "use AvgPool2d, or a convolution with a stride",
+    "MaxPool1d": "use a convolution with a stride, or two dimensions",
+    "AdaptiveMaxPool2d": "use MaxPool2d with its window",
+    "Upsample": "NIR has no layer that enlarges a map",
     "ReLU": "a spiking layer stands in its place",
     "GroupNorm": "it cannot be folded into weights; use BatchNorm2d",
     "LayerNorm": "it cannot be folded into weights; use BatchNorm2d",

@@ -87,7 +87,7 @@ def expanded(network: Network, dt: float) -> Network:
         raise UnsupportedError(
             f"{twice.path}: two nodes would be named {twice.name!r}, one of them part of a neuron; rename"
         )
-    return Network(tuple(layers), network.outputs).pruned()
+    return replace(network, layers=tuple(layers)).pruned()
 
 
 def kind_in(module: nn.Module) -> type[nn.Module] | None:
@@ -128,7 +128,7 @@ def _to_zero(neuron: _Neuron, delayed: bool) -> list[Layer]:
         raise neuron.refuse(BIAS.format("beta"))
     tau = None if whole else single(dt / (1 - neuron.beta))
     share = 1 if whole else 1 - neuron.beta
-    late = tuple(each.name for each in back)
+    late = (*layer.late, *(each.name for each in back))
     return [replace(layer, module=Membrane(tau, single(share * neuron.theta), dt, bias), late=late), *back]
 
 
@@ -143,7 +143,7 @@ def _current(neuron: _Neuron) -> list[Layer]:
     if bias is not None and whole:
         raise neuron.refuse(BIAS.format("alpha"))
     v_leak = None if bias is None else single(bias * r)
-    name, late = f"{layer.name}_current", tuple(each.name for each in back)
+    name, late = f"{layer.name}_current", (*layer.late, *(each.name for each in back))
     return [replace(layer, name=name, module=Leak(tau, r, neuron.dt, v_leak), late=late)]
 
 
@@ -155,21 +155,18 @@ def _membrane(neuron: _Neuron, *, subtract: bool) -> list[Layer]:
     unit = np.ones_like(share) if neuron.shown else (1 if whole else share) / gain
     r = single(gain * unit / (dt if whole else share))
     back, bias = _recurrence(neuron)
-    heard, v_leak = layer.sources, None
+    heard, late, v_leak = layer.sources, layer.late, None
     if neuron.alpha is not None:
-        heard = (f"{layer.name}_current",)
+        heard, late = (f"{layer.name}_current",), ()
     elif bias is not None:
         if whole:
             raise neuron.refuse(BIAS.format("beta"))
         v_leak = single(bias * r)
-    reset = [
-        replace(layer, name=f"{layer.name}_reset", module=Weigh(single(-neuron.theta / gain)), sources=(layer.name,))
-    ]
-    reset = reset if subtract else []
-    late = tuple(each.name for each in (*reset, *(back if neuron.alpha is None else ())))
+    reset = [_behind(layer, "reset", Weigh(single(-neuron.theta / gain)))] if subtract else []
+    late = (*late, *(each.name for each in (*reset, *(back if neuron.alpha is None else ()))))
     tau = None if whole else single(dt / share)
     membrane = replace(layer, name=f"{layer.name}_membrane", module=Leak(tau, r, dt, v_leak), sources=heard, late=late)
-    fire = replace(layer, module=Fire(single(unit * neuron.theta)), sources=(membrane.name,))
+    fire = replace(layer, module=Fire(single(unit * neuron.theta)), sources=(membrane.name,), late=())
     return [membrane, fire, *reset, *back]
 
 
@@ -186,7 +183,12 @@ def _recurrence(neuron: _Neuron) -> tuple[list[Layer], Array | None]:
             bias = single(bias) if bias.any() else None
     else:
         module = Weigh(single(_double(carrier.V)))
-    return [replace(layer, name=f"{layer.name}_recurrent", module=module, sources=(layer.name,))], bias
+    return [_behind(layer, "recurrent", module)], bias
+
+
+def _behind(layer: Layer, part: str, module: nn.Module) -> Layer:
+    """A part of a neuron that hears its spikes."""
+    return replace(layer, name=f"{layer.name}_{part}", module=module, sources=(layer.name,), late=())
 
 
 def _without_leak(neuron: _Neuron, decay: Array) -> bool:
@@ -231,3 +233,11 @@ def single(values: Any) -> Array:
 SPIKING: tuple[type[nn.Module], ...] = (Leaky, Synaptic, Lapicque, RLeaky, RSynaptic)
 # Where the membrane stands in what a call returns.
 MEMBRANE: dict[type[nn.Module] | None, int] = {Leaky: 1, Lapicque: 1, RLeaky: 1, Synaptic: 2, RSynaptic: 2}
+# What a call takes after its input.
+HANDED: dict[type[nn.Module] | None, tuple[str, ...]] = {
+    Leaky: ("mem",),
+    Lapicque: ("mem",),
+    RLeaky: ("spk", "mem"),
+    Synaptic: ("syn", "mem"),
+    RSynaptic: ("spk", "syn", "mem"),
+}

@@ -12,16 +12,16 @@ from snntorch import Leaky
 from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 
-from idsnn.neuron import LIF
 from idsnn_deploy.arrays import Array
+from idsnn_deploy.readout import read_out
 
 from ..reference.interpreter import Trace
-from .cells import Cell, Stepped
+from .calls import arguments
+from .cells import Cell, Fire, Stepped
 from .network import INPUT, Network
-from .snntorch_neurons import Readout
-from .tracing import trace_step
-
-STATES = ("spk", "syn", "mem")  # the names of snnTorch's states
+from .states import STATES
+from .sum_pooling import SumPool2d
+from .tracing import trace_model
 
 
 def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = False) -> Trace:
@@ -40,23 +40,87 @@ def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = F
         {name: each > 0 for name, each in spikes.items()},
         membranes,
         {name: threshold.astype(np.float64) for name, threshold in fire.items()},
+        network.readout,
     )
 
 
 def run_model(model: nn.Module, x: Array, timesteps: int, *, frames: bool = False) -> tuple[Array, dict[str, Array]]:
-    """Logits (N, ...) and {NIR node: spikes (T, N, ...) bool} of the model as it is, in float32.
+    """Logits (N, ...) and {NIR node: spikes (T, N, ...) bool} of the model as it is, in float32, from rest.
 
-    A network of idsnn runs its own forward, with its spikes caught on the way; any other module is stepped.
-    Args as in `run_prepared`. The model must be in eval mode.
+    Its own forward runs: over all steps where it does so itself, else once for each step with the states in its layers;
+    the spikes are caught on the way. Args as in `run_prepared`. The model must be in eval mode.
+
+    Raises:
+        ValueError: the model is in training mode, or takes frames and is given images, or the other way round.
     """
     if any(module.training for module in model.modules()):
         raise ValueError(f"{type(model).__name__} is in training mode; call .eval() first")
     if hasattr(model, "forward_step") and hasattr(model, "timesteps"):
         return _watched(model, torch.as_tensor(np.asarray(x, np.float32)), timesteps)
-    network = trace_step(model)
-    with _from_rest(network):
-        outputs, spikes, _ = _run(network, _each_step(x, np.float32, timesteps, frames))
-    return outputs.mean(0), {name: each > 0 for name, each in spikes.items()}
+    network = trace_model(model, x.shape[2:] if frames else x.shape[1:], timesteps)
+    if network.timesteps is not None and network.frames != frames:
+        wanted, got = ("frames", "images") if network.frames else ("images", "frames")
+        raise ValueError(f"{type(model).__name__}: its forward takes {wanted}, and is given {got}")
+    forward: Any = model.forward_step if hasattr(model, "forward_step") else model.forward
+    given = arguments(forward, timesteps, None)
+    values = torch.as_tensor(np.asarray(x, np.float32))
+    with _from_rest(model), _caught(model) as caught, torch.no_grad():
+        if network.timesteps is None:
+            inputs = values if frames else [values] * timesteps
+            steps = torch.stack([_first(forward(each, **given)) for each in inputs])
+            logits = read_out(steps.numpy(), network.readout)
+        else:
+            logits = _read(_first(forward(values, **given)), network)
+    spikes = {layer.name: caught[layer.path] for layer in network.layers if layer.path in caught}
+    return logits, {name: each > 0 for name, each in _with_pools(network, spikes).items()}
+
+
+def _first(returned: Any) -> Any:
+    """The answer, of a forward that returns states, too."""
+    if isinstance(returned, dict):
+        return next(iter(returned.values()))
+    return returned[0] if isinstance(returned, tuple) else returned
+
+
+def _read(answer: Any, network: Network) -> Array:
+    if network.time_axis is None:
+        return np.asarray(answer)
+    steps = torch.stack(answer) if isinstance(answer, list) else answer.movedim(network.time_axis, 0)
+    return read_out(steps.numpy(), network.readout)
+
+
+@contextmanager
+def _caught(model: nn.Module) -> Iterator[dict[str, Array]]:
+    """{path: spikes (T, N, ...)} of the layers of snnTorch, whole when the run is over."""
+    seen: dict[str, list[Array]] = {}
+    caught: dict[str, Array] = {}
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            spikes = output[0] if isinstance(output, tuple) else output
+            seen.setdefault(name, []).append(spikes.numpy().copy())
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if isinstance(module, SpikingNeuron):
+                hooks.callback(module.register_forward_hook(keep(name)).remove)
+        yield caught
+        caught.update(_stacked(seen))
+
+
+def _with_pools(network: Network, spikes: dict[str, Array]) -> dict[str, Array]:
+    """With what pools make of spikes (`calls`: the maximum of spikes is a sum and a threshold)."""
+    values = dict(spikes)
+    for layer in network.layers:
+        if isinstance(layer.module, (SumPool2d, Fire)) and layer.sources[0] in values:
+            x = torch.as_tensor(values[layer.sources[0]], dtype=torch.float32)
+            y = _step(layer.module, x.flatten(0, 1), None).y
+            values[layer.name] = y.reshape(*x.shape[:2], *y.shape[1:]).numpy()
+            if isinstance(layer.module, Fire):
+                spikes[layer.name] = values[layer.name]
+    return spikes
 
 
 def _watched(model: Any, x: Tensor, timesteps: int) -> tuple[Array, dict[str, Array]]:
@@ -95,31 +159,23 @@ def _run(network: Network, steps: Iterable[Tensor]) -> tuple[Array, dict[str, Ar
                 name, heard = layer.name, [values[source] for source in layer.sources]
                 total = _sum([*heard, *(last[source] for source in layer.late if source in last)])
                 values[name], states[name], membrane = _step(layer.module, total, states.get(name))
-                if isinstance(layer.module, SpikingNeuron) or membrane is not None:
-                    spikes.setdefault(name, []).append(values[name].numpy())
                 if membrane is not None:
+                    spikes.setdefault(name, []).append(values[name].numpy())
                     membranes.setdefault(name, []).append(membrane.numpy())
             outputs.append(_sum([values[source] for source in network.outputs]).numpy())
     return np.stack(outputs), _stacked(spikes), _stacked(membranes)
 
 
 def _step(module: Any, x: Tensor, state: Any) -> Stepped:
-    """One layer at one step; a layer of snnTorch runs itself, with its states inside."""
-    if isinstance(module, Cell):
-        return module.step(x, state)
-    if isinstance(module, LIF):  # without a membrane it takes whole sequences
-        spikes, membrane = module(x, torch.zeros_like(x) if state is None else state)
-        return Stepped(spikes, membrane)
-    if isinstance(module, Readout):
-        return Stepped(torch.as_tensor(module.neuron[0].mem))
-    y = module(x)
-    return Stepped(y[0] if isinstance(y, tuple) else y)
+    """One layer at one step."""
+    return module.step(x, state) if isinstance(module, Cell) else Stepped(module(x))
 
 
 @contextmanager
-def _from_rest(network: Network) -> Iterator[None]:
+def _from_rest(model: nn.Module) -> Iterator[None]:
     """snnTorch's layers at rest, and afterwards with the states that they had."""
-    held = [(layer.module, name) for layer in network.layers for name in STATES if hasattr(layer.module, name)]
+    neurons = [module for module in model.modules() if isinstance(module, SpikingNeuron)]
+    held = [(module, name) for module in neurons for name in STATES if hasattr(module, name)]
     kept = [getattr(module, name) for module, name in held]
     try:
         for module, name in held:

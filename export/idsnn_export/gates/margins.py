@@ -54,6 +54,7 @@ def farthest(
         {name: kept([part.spikes[name] for part in parts]) for name in found.spikes},
         {name: kept([part.membranes[name] for part in parts]) for name in found.membranes},
         found.thresholds,
+        found.readout,
     )
     return np.take(pictures, keep, axis), chosen
 

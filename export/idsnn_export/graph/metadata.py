@@ -21,10 +21,11 @@ from idsnn_deploy.json_types import read as read_json
 from idsnn_deploy.json_types import write as write_json
 from idsnn_deploy.manifest import Encoding
 from idsnn_deploy.reading import Binning
+from idsnn_deploy.readout import Readout
 
 KEY = "idsnn"
-FORMAT_VERSION = 1
-ENCODINGS = get_args(Encoding)
+VERSIONS = (1, 2)  # 2 where the readout is no mean
+ENCODINGS, READOUTS = get_args(Encoding), get_args(Readout)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Metadata:
         timesteps: T, the number of steps.
         dt: the step in seconds.
         encoding: `static`: the same input at every step; `frames`: one input per step.
-        readout: `mean`: the logits are the mean of the outputs over T.
+        readout: what the logits are of the outputs over T: their mean, sum, last or largest.
         mean, std: per input channel, of `(image - mean) / std`; None where inputs are taken as they are.
         labels: the classes' names in the order of the outputs.
         format_version: of this string.
@@ -45,11 +46,11 @@ class Metadata:
     timesteps: int
     dt: float = 1e-4
     encoding: Encoding = "static"
-    readout: str = "mean"
+    readout: Readout = "mean"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     labels: tuple[str, ...] | None = None
-    format_version: int = FORMAT_VERSION
+    format_version: int = VERSIONS[0]
     events: Binning | None = None
 
     @property
@@ -70,7 +71,8 @@ _NAMES = frozenset(field.name for field in fields(Metadata))
 
 
 def write_metadata(graph: nir.NIRGraph, metadata: Metadata) -> None:
-    """Puts `metadata` into the graph, in place."""
+    """Puts `metadata` into the graph, in place, in the format version that its readout needs."""
+    metadata = replace(metadata, format_version=version_of(metadata.readout))
     _check(metadata)
     said = asdict(replace(metadata, events=None))
     if metadata.events is None:
@@ -118,6 +120,17 @@ def metadata_of(content: Any, shape: tuple[int, ...] | None = None) -> Metadata:
     return metadata
 
 
+def readout_of(graph: nir.NIRGraph) -> Readout:
+    """What becomes of a graph's outputs over the steps; their mean where it does not say."""
+    known = read_metadata(graph)
+    return known.readout if known else "mean"
+
+
+def version_of(readout: Readout) -> int:
+    """The format version that says a readout."""
+    return VERSIONS[readout != "mean"]
+
+
 def check_channels(metadata: Metadata, shape: tuple[int, ...]) -> None:
     """Raises `GraphError` where mean and std do not fit an input of `shape`."""
     if metadata.mean is not None and (len(shape) != 3 or len(metadata.mean) not in (1, shape[0])):
@@ -143,11 +156,11 @@ def _check(m: Metadata) -> None:
     wrong = [
         name
         for name, right in (
-            ("format_version", m.format_version == FORMAT_VERSION),
+            ("format_version", m.format_version in VERSIONS[m.readout != "mean" :]),
             ("timesteps", isinstance(m.timesteps, int) and not isinstance(m.timesteps, bool) and m.timesteps >= 1),
             ("dt", number(m.dt) and m.dt > 0),
             ("encoding", m.encoding in ENCODINGS),
-            ("readout", m.readout == "mean"),
+            ("readout", m.readout in READOUTS),
             ("mean", numbers(m.mean)),
             ("std", numbers(m.std) and (m.std is None or all(value > 0 for value in m.std))),
             ("labels", m.labels is None or all(fits(Text, label) for label in m.labels)),
@@ -156,6 +169,6 @@ def _check(m: Metadata) -> None:
     ]
     if wrong:
         got = ", ".join(f"{name} = {getattr(m, name)!r}" for name in wrong)
-        raise GraphError(f"metadata `{KEY}`: {got}; expected version {FORMAT_VERSION} of docs/nir.md")
+        raise GraphError(f"metadata `{KEY}`: {got}; expected versions {VERSIONS[0]} and {VERSIONS[1]} of docs/nir.md")
     if (m.mean is None) != (m.std is None) or (m.mean and m.std and len(m.mean) != len(m.std)):
         raise GraphError(f"metadata `{KEY}`: mean and std belong together, one value per channel each")

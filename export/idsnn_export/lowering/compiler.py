@@ -12,9 +12,11 @@ import nir
 import numpy as np
 import onnx
 
+from idsnn_deploy.readout import Readout
+
 from ..graph.bounds import check_unrolled
 from ..graph.layers import is_synaptic
-from ..graph.metadata import FORMAT_VERSION, read_metadata
+from ..graph.metadata import read_metadata, readout_of, version_of
 from ..graph.plan import Plan
 from ..graph.plan import plan as plan_of
 from ..graph.soft_reset import fused
@@ -40,6 +42,7 @@ class _Job:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     static: bool
+    readout: Readout
 
 
 def to_onnx(
@@ -65,7 +68,8 @@ def to_onnx(
             None: no such node.
         dt: the step in seconds; None: the graph's metadata, else 1e-4.
         kind: which outputs, all float32 unless said:
-            model: `logits` (N, K), the mean of `step_logits` (T, N, K), outputs of any shape flattened in C order;
+            model: `logits` (N, K), the mean (or what the graph's metadata say) of `step_logits` (T, N, K), outputs of
+                any shape flattened in C order;
             step: one step; `state.*` (zeros at first) goes in, `logits` (N, K) of this step and `next.*` come out;
             probe: the model's, and the counts of docs/onnx.md;
             trace: the model's, and `spikes.NAME` (T, N, ...) bool of every layer that spikes;
@@ -103,6 +107,7 @@ def to_onnx(
         mean=_per_channel("mean", mean, plan),
         std=_per_channel("std", std, plan),
         static=static,
+        readout=readout_of(plan.graph),
     )
     if (job.mean is None) != (job.std is None):
         raise ValueError("mean and std belong together")
@@ -129,8 +134,22 @@ def _unrolled(e: Emitter, job: _Job) -> Unrolled:
     classes = _classes(plan)
     by_step = [e.float(done.outputs[plan.output].folded), e.axes(timesteps, -1, classes)]
     e.output("Reshape", by_step, "step_logits", (timesteps, job.batch, classes))
-    e.output("ReduceMean", ["step_logits"], "logits", (job.batch, classes), axes=[0], keepdims=0)
+    _read_out(e, job, done)
     return done
+
+
+def _read_out(e: Emitter, job: _Job, done: Unrolled) -> None:
+    """`logits` of `step_logits`."""
+    if job.readout == "last":
+        last = done.outputs[job.plan.output].at(job.timesteps - 1)
+        _step_logits(e, job.plan, e.float(last), job.batch)
+        return
+    shape = (job.batch, _classes(job.plan))
+    if job.readout == "sum":
+        e.output("ReduceSum", ["step_logits", e.axes(0)], "logits", shape, keepdims=0)
+    else:
+        reduce = {"mean": "ReduceMean", "max": "ReduceMax"}[job.readout]
+        e.output(reduce, ["step_logits"], "logits", shape, axes=[0], keepdims=0)
 
 
 def _classes(plan: Plan) -> int:
@@ -240,12 +259,12 @@ def _properties(job: _Job, kind: str, labels: Sequence[str] | None, int8: bool) 
     """What a runtime needs to know, under `idsnn.*`, and ONNX's own keys for images; every value but those is JSON."""
     shape = job.plan[job.plan.input].shape
     own = {
-        "format_version": FORMAT_VERSION,
+        "format_version": version_of(job.readout),
         "kind": kind,
         "timesteps": job.timesteps,
         "dt": job.dt,
         "encoding": "static" if job.static else "frames",
-        "readout": "mean",
+        "readout": job.readout,
         "mean": job.mean,
         "std": job.std,
         "labels": None if labels is None else list(labels),

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from idsnn_deploy.arrays import Array
+from idsnn_deploy.readout import Readout, read_out
 
 from ..graph.bounds import check_run
+from ..graph.metadata import readout_of
 from ..graph.plan import Plan, Step
 from ..graph.plan import plan as plan_of
 from ..graph.timing import resolve_dt
@@ -30,17 +32,19 @@ class Trace:
         spikes: {node: (T, N, ...) bool} of the spiking nodes, in the plan's order.
         membranes: {node: (T, N, ...)} the same nodes' membranes before reset.
         thresholds: {node: (...)} what the membranes were compared with.
+        readout: what becomes of the outputs over the steps; the graph's metadata say it.
     """
 
     outputs: Array
     spikes: dict[str, NDArray[np.bool_]]
     membranes: dict[str, Array]
     thresholds: dict[str, Array]
+    readout: Readout = "mean"
 
     @property
     def logits(self) -> Array:
-        """(N, ...): the mean of the outputs over T."""
-        return np.asarray(self.outputs.mean(0))
+        """(N, ...): the outputs read out over T."""
+        return read_out(self.outputs, self.readout)
 
 
 def interpret(
@@ -116,6 +120,7 @@ def _run(
         {name: np.stack(each) for name, each in spikes.items()},
         {name: np.stack(each) for name, each in membranes.items() if each},
         {name: np.asarray(threshold(plan[name].node), dtype) for name in plan.neurons},
+        readout_of(plan.graph),
     )
 
 

@@ -1,0 +1,389 @@
+"""A forward run once, over all its steps, with stand-ins for tensors: which layers it calls, and what each is given.
+
+Layers (of torch.nn, of snnTorch, of the caller's table) are not run but noted; everything else of the model's code runs
+as it is. A spiking layer's k-th call is its step k; between its calls its state is handed on, inside the layer or by
+the forward, and starts from zeros: anything else is refused where it happens.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from snntorch._neurons.neurons import SpikingNeuron
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from idsnn.neuron import LIF
+from idsnn_deploy.errors import GraphError, UnsupportedError
+
+from ..graph.shapes import Shape
+from . import functions, layouts, over_time
+from .cells import Fire, Weigh
+from .fold_batchnorm import rebuilt
+from .nodes import refuse_layer
+from .snntorch_neurons import HANDED, MEMBRANE, Readout, kind_in, single
+from .stand_in import StandIn, source_line
+from .states import States
+from .sum_pooling import SumPool2d
+from .values import Joined, Largest, Op, ReasonError, Sequence, State, Sum, Total, Value, full_shape
+
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+LEAVES = ("torch.nn.", "snntorch.")
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+STEPS = ("num_steps", "timesteps", "time_steps", "n_steps", "nb_steps", "num_timesteps", "steps", "time_step", "T")
+
+
+class Recorded(NamedTuple):
+    """What a forward did.
+
+    Attributes:
+        answer: what it returns, the first of several.
+        calls: of each spiking layer by its path, in the order of their first steps.
+        whole: it is a run over all steps, from rest; else it is one step.
+    """
+
+    answer: Value
+    calls: dict[str, list[Op]]
+    whole: bool
+
+
+def record(model: nn.Module, function: str, shape: Shape, timesteps: int | None, *, frames: bool) -> Recorded:
+    """One run of `model`'s forward, or of another of its functions.
+
+    Args:
+        model: in any mode; it is left as it was.
+        function: the name of what is run.
+        shape: of one sample at one step.
+        timesteps: T, for a forward that asks for it, and for frames.
+        frames: the input is (T, N, ...), else (N, ...).
+
+    Raises:
+        UnsupportedError, GraphError: something that has no form in NIR, with layer and line.
+        NotOneStepError: the forward wants frames.
+    """
+    calls = Calls(model, shape, timesteps)
+    x: Value = Sum(((Op("the input", None, (), None, shape), 1.0),), shape)
+    if frames:
+        every = (Op("the input", None, (), t, shape) for t in range(timesteps or 0))
+        x = Sequence(tuple(Sum(((op, 1.0),), shape) for op in every))
+    with calls.listening():
+        answer = record_forward(calls, getattr(model, function), x, timesteps)
+    return Recorded(calls.answer(answer), calls.calls, calls.states.set)
+
+
+def record_forward(calls: Calls, forward: Callable[..., Any], x: Value, timesteps: int | None) -> Any:
+    """Runs the model's code; `source_line` looks for the model's lines above this frame."""
+    given = {name: calls.wrap(each) for name, each in arguments(forward, timesteps, State(None)).items()}
+    try:
+        return forward(calls.wrap(x), **given)
+    except (UnsupportedError, GraphError):
+        raise
+    except Exception as error:  # whatever the model's own code raises at a stand-in for a tensor
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnsupportedError(f"{type(calls.model).__name__}: its forward cannot be traced: {reason}") from error
+
+
+def arguments(forward: Callable[..., Any], timesteps: int | None, state: Any) -> dict[str, Any]:
+    """What a forward is given beside its input: T where it asks for steps by name or as an int, states elsewhere."""
+    given: dict[str, Any] = {}
+    for parameter in list(inspect.signature(forward).parameters.values())[1:]:
+        asked = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if parameter.name in STEPS or (asked and parameter.annotation in (int, "int")):
+            if timesteps is not None:
+                given[parameter.name] = timesteps
+            elif asked:
+                raise UnsupportedError(f"the forward asks for {parameter.name}; give timesteps=T (--timesteps T)")
+        elif asked:
+            given[parameter.name] = state
+    return given
+
+
+class Calls:
+    """Who is told of everything that is done with stand-ins."""
+
+    def __init__(self, model: nn.Module, shape: Shape, timesteps: int | None) -> None:
+        self.model = model
+        self.paths = {module: path or type(module).__name__ for path, module in model.named_modules()}
+        self.owners = {id(p): path.rpartition(".")[0] for path, p in model.named_parameters()}
+        self.batch = next(n for n in (11, 13, 17, 19, 23, 29, 31, 37) if n not in (*shape, timesteps))
+        self.calls: dict[str, list[Op]] = {}
+        self.states = States(model)
+        self._within: list[str] = []
+        self._count = 0
+        self._changed: list[Any] = []
+        self._functions: dict[Any, nn.Module] = {}
+        self._shapes: dict[tuple[nn.Module, Shape], Shape] = {}
+
+    # ---- while the forward runs ----
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Calls of modules come here; the states inside spiking layers are at rest, and afterwards as they were."""
+        original = nn.Module.__call__
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if not any(isinstance(each, StandIn) for each in (*args, *kwargs.values())):
+                return original(module, *args, **kwargs)
+            if self.is_layer(module):
+                return self.wrap(self.called(module, *self._bare(args), **self._bare(kwargs)))
+            self._within.append(self.paths.get(module, ""))
+            result = original(module, *args, **kwargs)
+            self._within.pop()
+            return result
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]
+        try:
+            with self.states.at_rest():
+                yield
+        finally:
+            nn.Module.__call__ = original  # type: ignore[method-assign]
+
+    def is_layer(self, module: nn.Module) -> bool:
+        """Whether a module is noted, and not looked into."""
+        kind = type(module)
+        return kind not in CONTAINERS and (
+            isinstance(module, SpikingNeuron) or f"{kind.__module__}.".startswith(LEAVES)
+        )
+
+    def shape(self, stand_in: StandIn) -> tuple[int, ...]:
+        """With batch and time."""
+        return full_shape(self._readable(stand_in._value), self.batch)
+
+    def wrap(self, value: Any) -> Any:
+        """Stand-ins for values, also within tuples."""
+        if isinstance(value, over_time.Maximum):
+            return over_time.Maximum(*map(self.wrap, value))
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(self.wrap, value))
+        return StandIn(self, value) if isinstance(value, Value) else value
+
+    def _bare(self, given: Any) -> Any:
+        """Values for stand-ins; a membrane that is not handed back to its layer is read."""
+        if isinstance(given, dict):
+            return {name: self._bare(each) for name, each in given.items()}
+        if isinstance(given, (tuple, list)):
+            return type(given)(map(self._bare, given))
+        return given._value if isinstance(given, StandIn) else given
+
+    # ---- functions ----
+
+    def function(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Does what torch's function or method of that name does; with `_` behind, in place."""
+        name = name.strip("_") + ("_" if name.endswith("_") and not name.startswith("__") else "")
+        inplace, plain = name.endswith("_"), name.rstrip("_")
+        do = functions.FUNCTIONS.get(name) or functions.FUNCTIONS.get(plain)
+        if any(each is changed for each in args for changed in self._changed):
+            raise UnsupportedError(f"{self._here(plain)}: reads a tensor that was changed in place; write x = x + y")
+        try:
+            if do is None:
+                instead = functions.INSTEAD.get(plain, "use layers, sums, pooling and reshaping")
+                raise ReasonError(f"has no NIR form; {instead}")
+            result = do(self, *self._read(args), **self._read(kwargs))
+        except TypeError as error:
+            raise UnsupportedError(f"{self._here(plain)}: is called as no NIR layer can say it ({error})") from error
+        except ReasonError as error:
+            raise type(error)(f"{self._here(plain)}: {error}") from None
+        if inplace and plain not in functions.SAME:
+            return self._replaced(name, args[0], result)
+        return self.wrap(result)
+
+    def _replaced(self, name: str, target: Any, result: Any) -> Any:
+        """What was changed in place."""
+        if isinstance(target, StandIn):
+            target._value = result
+            return target
+        self._changed.append(target)  # `x += y` gives the result its name; whoever reads the tensor again, is refused
+        return self.wrap(result)
+
+    def _here(self, name: str) -> str:
+        owner = ".".join(filter(None, (self._within[-1] if self._within else "", f"`{name}`")))
+        line = source_line()
+        return f"{owner}{line and f' at {line}'}"
+
+    def _read(self, given: Any) -> Any:
+        if isinstance(given, dict):
+            return {name: self._read(each) for name, each in given.items()}
+        if isinstance(given, (tuple, list)) and not isinstance(given, torch.Size):
+            return type(given)(map(self._read, given))
+        return self._readable(given._value) if isinstance(given, StandIn) else given
+
+    def _readable(self, value: Value) -> Value:
+        """A membrane as what it is when a layer or the answer reads it."""
+        if not isinstance(value, State):
+            return value
+        if value.op is None or not value.membrane:
+            what = "a state that the caller hands in" if value.op is None else "a state that is no membrane"
+            raise UnsupportedError(f"{source_line() or 'the forward'}: reads {what}, which has no NIR form")
+        op = value.op
+        readout = self._cached(("membrane", op.path), lambda: Readout(op.module))
+        return self._op(f"{op.path}.membrane", readout, Sum(((op, 1.0),), op.shape), op.shape)
+
+    def made(self, name: str, options: tuple[Any, ...], make: Callable[[], nn.Module]) -> tuple[str, nn.Module]:
+        """A module that stands for a function, the same for the same options, and its path."""
+        path = ".".join(filter(None, (self._within[-1] if self._within else "", name)))
+        return path, self._cached((path, options), make)
+
+    def _cached(self, key: Any, make: Callable[[], nn.Module]) -> nn.Module:
+        if key not in self._functions:
+            self._functions[key] = make().eval()
+        return self._functions[key]
+
+    def named(self, name: str, weight: Tensor) -> str:
+        """The path of the module whose weight it is, else of the function."""
+        return self.owners.get(id(weight)) or name
+
+    # ---- layers ----
+
+    def called(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """A module of the model called."""
+        path = self.paths.get(module, type(module).__name__)
+        if isinstance(module, NOTHING):
+            return args[0]
+        if isinstance(module, SpikingNeuron):
+            return self._spiking(path, module, *args, **kwargs)
+        if len(args) != 1 or kwargs:
+            raise UnsupportedError(f"{self._layer(path, module)}: is given more than one tensor; layers take one")
+        try:
+            return self.layer(path, module, self._readable(args[0]))
+        except ReasonError as error:
+            raise type(error)(f"{self._layer(path, module)}: {error}") from None
+
+    def layer(self, path: str, module: nn.Module, value: Value) -> Value:
+        """A module applied to a value of any kind."""
+        refuse_layer(path, module, source_line())
+        if isinstance(value, Sequence):
+            if value.axes != "folded" and not isinstance(module, (nn.Linear, Weigh)):
+                raise UnsupportedError(
+                    f"{self._layer(path, module)}: is given all steps at once; fold them into the batch with "
+                    "x.flatten(0, 1), or call it step by step"
+                )
+            return value.map(lambda step: self.layer(path, module, step))
+        if isinstance(value, Total):
+            if not value.mean and getattr(module, "bias", None) is not None:
+                raise UnsupportedError(f"{self._layer(path, module)}: is given a sum over the steps; give it the mean")
+            return Total(tuple(self.layer(path, module, step) for step in value.steps), value.factor)  # type: ignore[misc]
+        if isinstance(value, (Largest, State)):
+            raise UnsupportedError(f"{self._layer(path, module)}: is given a maximum or a state, and takes sums")
+        if isinstance(value, Joined):
+            return self._joined(path, module, value)
+        if isinstance(module, nn.MaxPool2d):
+            return self._max_pool(path, module, value)
+        return self._op(path, module, value, self._shape_of(path, module, value.shape))
+
+    def _joined(self, path: str, module: nn.Module, value: Joined) -> Value:
+        """W cat(a, b) = W_a a + W_b b"""
+        if isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, SumPool2d)):
+            return Joined(tuple(self.layer(path, module, part) for part in value.parts))  # type: ignore[misc]
+        if isinstance(module, nn.Flatten):
+            return layouts.flatten(self, value, module.start_dim, module.end_dim)
+        if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) or getattr(module, "groups", 1) != 1:
+            raise UnsupportedError(
+                f"{self._layer(path, module)}: reads tensors that are joined; only weights without groups can"
+            )
+        first, total = 0, None
+        for part in value.parts:
+            last = first + part.shape[0]
+            columns = (first, last)
+            sliced = self._cached((path, *columns), lambda columns=columns: _columns(module, *columns))  # type: ignore[misc]
+            found = self._op(path, sliced, part, self._shape_of(path, sliced, part.shape))
+            total, first = found if total is None else total.plus(found), last
+        assert total is not None
+        return total
+
+    def _max_pool(self, path: str, module: Any, value: Sum) -> Value:
+        """The maximum of spikes is OR: their sum above 1/2."""
+        if len(value.terms) != 1 or value.terms[0][1] != 1 or not _gives_spikes(value.terms[0][0]):
+            raise UnsupportedError(
+                f"{self._layer(path, module)}: takes the maximum of values that are no spikes, which has no NIR form; "
+                "move it behind the neuron, or use AvgPool2d"
+            )
+        window = (module.kernel_size, module.stride, module.padding)
+        counts = self._cached((path, "sum", window), lambda: SumPool2d(*window))
+        fire = self._cached((path, "any", window), lambda: Fire(single(0.5)))
+        shape = self._shape_of(path, counts, value.shape)
+        counted = self._op(f"{path}.sum", counts, value, shape)
+        return self._op(path, fire, counted, shape)
+
+    def _spiking(self, path: str, module: Any, x: Any, *states: Any, **named: Any) -> Any:
+        """One step of a spiking layer, which is its k-th call."""
+        where = self._layer(path, module)
+        refuse_layer(path, module, source_line())
+        value = self._readable(x)
+        if not isinstance(value, Sum):
+            raise UnsupportedError(f"{where}: is given more than one step, and takes one at a time")
+        before = self.calls.setdefault(path, [])
+        handed = dict(zip(HANDED[kind_in(module)], states, strict=False))
+        self.states.check(where, module, before, {**handed, **named})
+        op = self._new(path, module, value, value.shape, time=len(before), spiking=True)
+        before.append(op)
+        spikes = Sum(((op, 1.0),), op.shape)
+        if (module.init_hidden and not module.output) or (isinstance(module, LIF) and not states and not named):
+            return spikes
+        membrane = MEMBRANE[kind_in(module)]
+        return (spikes, *(State(op, i, i == membrane, op.shape) for i in range(1, membrane + 1)))
+
+    # ---- operations ----
+
+    def _op(self, path: str, module: nn.Module, value: Sum, shape: Shape) -> Sum:
+        return Sum(((self._new(path, module, value, shape, time=value.time), 1.0),), shape)
+
+    def _new(
+        self, path: str, module: nn.Module, value: Sum, shape: Shape, time: int | None, spiking: bool = False
+    ) -> Op:
+        self._count += 1
+        return Op(path, module, value.terms, time, shape, source_line(), spiking, self._count)
+
+    def _shape_of(self, path: str, module: Any, shape: Shape) -> Shape:
+        if isinstance(module, (Fire, Weigh, Readout)):
+            return shape
+        if (module, shape) not in self._shapes:
+            given = {name: each.to("meta") for name, each in (*module.named_parameters(), *module.named_buffers())}
+            try:
+                with torch.no_grad():
+                    x = torch.empty(self.batch, *shape, device="meta", dtype=_dtype(module))
+                    out = functional_call(module, given, (x,))
+            except (RuntimeError, ValueError, IndexError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise GraphError(f"{self._layer(path, module)}: does not take {shape} ({reason})") from None
+            if out.shape[:1] != (self.batch,):
+                raise UnsupportedError(f"{self._layer(path, module)}: reaches into the batch axis; use nn.Flatten()")
+            self._shapes[module, shape] = tuple(out.shape[1:])
+        return self._shapes[module, shape]
+
+    def _layer(self, path: str, module: nn.Module) -> str:
+        line = source_line()
+        return f"{path} ({type(module).__name__}){line and f' at {line}'}"
+
+    def answer(self, returned: Any) -> Value:
+        """What the forward returns: the first of a tuple, a list of steps, or a tensor."""
+        if isinstance(returned, dict):
+            returned = tuple(returned.values())
+        if isinstance(returned, tuple) and returned:
+            returned = returned[0]
+        if isinstance(returned, list) and returned and all(isinstance(each, StandIn) for each in returned):
+            return over_time.stack(self, self._read(returned))
+        if not isinstance(returned, StandIn):
+            raise UnsupportedError(f"{type(self.model).__name__}: gives no output that depends on its input")
+        return self._readable(returned._value)
+
+
+def _gives_spikes(op: Op) -> bool:
+    """Whether a call gives 0 and 1 only."""
+    if isinstance(op.module, nn.Flatten):
+        return len(op.inputs) == 1 and op.inputs[0][1] == 1 and _gives_spikes(op.inputs[0][0])
+    return op.spiking or isinstance(op.module, Fire)
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next((each.dtype for each in module.parameters()), torch.float32)
+
+
+def _columns(module: Any, first: int, last: int) -> nn.Module:
+    """The part of a layer that reads some of its inputs; the bias is with the first part."""
+    weight = module.weight[:, first:last].detach()
+    bias = torch.zeros(len(weight)) if module.bias is None or first else module.bias
+    return rebuilt(module, weight, bias)
