@@ -279,6 +279,23 @@ class _Skip(nn.Module):
         return self.lif(self.output(x)) + x
 
 
+class Calls(nn.Module):
+    def __init__(self, function: Callable[[nn.Module, Tensor], Any], **modules: nn.Module) -> None:
+        super().__init__()
+        self.inner = nn.Sequential()
+        for name, module in modules.items():
+            self.add_module(name, module)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
+def _norm_and_more(model: Any, x: Tensor) -> Tensor:
+    current = model.conv(x)
+    return model.lif(model.norm(current) + current)
+
+
 OTHERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "sequential": (
         lambda: nn.Sequential(
@@ -301,8 +318,24 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.Conv2d(4, 8, (3, 1), (1, 2), (2, 0), (2, 1), groups=2), lif()), (4, 8, 8),
     ),
     "the output is a sum": (_Skip, (6,)),
+    "norm after a neuron": (lambda: nn.Sequential(lif(), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3, padding=1)), (3, 4, 4)),
+    "norm of the input": (lambda: nn.Sequential(nn.BatchNorm1d(2), nn.Conv1d(2, 3, 3, padding=1), lif()), (2, 9)),
+    "norm before a linear layer": (
+        lambda: nn.Sequential(nn.Linear(5, 6), lif(), nn.BatchNorm1d(6), nn.Dropout(), nn.Linear(6, 3), lif()), (5,),
+    ),
+    "norm of features": (lambda: nn.Sequential(nn.Linear(5, 6), lif(), nn.BatchNorm1d(6), lif()), (5,)),
+    "norm of a convolution that feeds more": (
+        lambda: Calls(_norm_and_more, conv=nn.Conv2d(3, 3, 1), norm=nn.BatchNorm2d(3), lif=lif()), (3, 4, 4),
+    ),
+    "norm of a sum": (
+        lambda: Calls(
+            lambda m, x: m.lif(m.norm(m.a(x) + m.b(x))),
+            a=nn.Conv2d(3, 3, 1), b=nn.Conv2d(3, 3, 3, padding=1), norm=nn.BatchNorm2d(3), lif=lif(),
+        ),
+        (3, 4, 4),
+    ),
     "scaled sums": (
-        lambda: _Calls(
+        lambda: Calls(
             lambda m, x: m.lif(torch.sub(2 * m.conv(x) + x / 4, m.conv(x), alpha=0.5) + x - 0.3 * x),
             conv=nn.Conv2d(3, 3, 1), lif=lif(0.7, 0.3),
         ),
@@ -345,28 +378,11 @@ def _chain(*modules: nn.Module) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(*modules)
 
 
-class _Calls(nn.Module):
-    def __init__(self, function: Callable[[nn.Module, Tensor], Any], **modules: nn.Module) -> None:
-        super().__init__()
-        self.inner = nn.Sequential()
-        for name, module in modules.items():
-            self.add_module(name, module)
-        self.function = function
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(self, x)
-
-
 def _wrapped(module: nn.Module) -> nn.Module:
     """The module two levels down, at `block.1`."""
     outer = nn.Sequential()
     outer.add_module("block", nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), module))
     return outer
-
-
-def _norm_and_more(model: Any, x: Tensor) -> Tensor:
-    current = model.conv(x)
-    return model.norm(current) + current
 
 
 def _free(layer: Any) -> nn.Module:
@@ -389,11 +405,6 @@ UNSAYABLE: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: _wrapped(nn.BatchNorm2d(3, track_running_stats=False)),
         r"block\.1 \(BatchNorm2d\).*statistics",
     ),
-    "norm after a neuron": (lambda: nn.Sequential(lif(), nn.BatchNorm2d(3)), r"1 \(BatchNorm2d\).*cannot be folded"),
-    "norm of a convolution that feeds more": (
-        lambda: _Calls(_norm_and_more, conv=nn.Conv2d(3, 3, 1), norm=nn.BatchNorm2d(3)),
-        r"norm \(BatchNorm2d\).*feeds nothing else",
-    ),
     "ceil mode": (lambda: _wrapped(nn.AvgPool2d(2, ceil_mode=True)), r"block\.1 .*ceil_mode"),
     "average without padding": (lambda: _wrapped(nn.AvgPool2d(3, 1, 1, count_include_pad=False)), r"block\.1 .*count"),
     "uneven adaptive pooling": (lambda: _wrapped(nn.AdaptiveAvgPool2d(3)), r"block\.1 .*divide"),
@@ -401,15 +412,15 @@ UNSAYABLE: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "inhibition": (lambda: _wrapped(lif(inhibition=True)), r"block\.1 \(Leaky\).*inhibition"),
     "graded spikes": (lambda: _wrapped(lif(graded_spikes_factor=2.0)), r"block\.1 \(Leaky\).*graded"),
     "a product": (
-        lambda: _Calls(lambda m, x: m.conv(x) * x, conv=nn.Conv2d(3, 3, 1)),
+        lambda: Calls(lambda m, x: m.conv(x) * x, conv=nn.Conv2d(3, 3, 1)),
         r"`mul` at test_nir_from_torch\.py:\d+: a product",
     ),
-    "a constant": (lambda: _Calls(lambda m, x: m.conv(x) + 1.0, conv=nn.Conv2d(3, 3, 1)), "a constant.*bias"),
-    "a neuron called twice": (lambda: _Calls(lambda m, x: m.lif(m.lif(x)), lif=lif()), r"lif is called twice"),
-    "a branch on data": (lambda: _Calls(lambda m, x: x if m.conv(x)[0] > 0 else -x, conv=nn.Conv2d(3, 3, 1)), "axis"),
-    "a sum over the batch": (lambda: _Calls(lambda m, x: x - x.sum()), r"`sum` at .*batch"),
+    "a constant": (lambda: Calls(lambda m, x: m.conv(x) + 1.0, conv=nn.Conv2d(3, 3, 1)), "a constant.*bias"),
+    "a neuron called twice": (lambda: Calls(lambda m, x: m.lif(m.lif(x)), lif=lif()), r"lif is called twice"),
+    "a branch on data": (lambda: Calls(lambda m, x: x if m.conv(x)[0] > 0 else -x, conv=nn.Conv2d(3, 3, 1)), "axis"),
+    "a sum over the batch": (lambda: Calls(lambda m, x: x - x.sum()), r"`sum` at .*batch"),
     "numbers looked at": (
-        lambda: _Calls(lambda m, x: x if float(m.conv(x)) > 0 else -x, conv=nn.Conv2d(3, 3, 1)),
+        lambda: Calls(lambda m, x: x if float(m.conv(x)) > 0 else -x, conv=nn.Conv2d(3, 3, 1)),
         r"^test_nir_from_torch\.py:\d+: looks at the numbers",
     ),
     "a flat batch": (lambda: _wrapped(nn.Flatten(0)), r"block\.1 \(Flatten\).*batch"),
@@ -436,7 +447,7 @@ def test_layers_that_do_not_meet_are_named() -> None:
     with pytest.raises(GraphError, match=r"1 \(Conv2d\)"):
         to_nir(model, (3, 8, 8))
     with pytest.raises(GraphError, match="differ in shape"):
-        to_nir(_Calls(lambda m, x: m.conv(x) + x, conv=nn.Conv2d(3, 1, 1)), (3, 8, 8))
+        to_nir(Calls(lambda m, x: m.conv(x) + x, conv=nn.Conv2d(3, 1, 1)), (3, 8, 8))
 
 
 def test_a_model_in_training_mode_is_not_run() -> None:

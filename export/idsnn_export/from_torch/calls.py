@@ -301,6 +301,8 @@ class Calls:
                 f"{self._layer(path, module)}: takes the maximum of values that are no spikes, which has no NIR form; "
                 "move it behind the neuron, or use AvgPool2d"
             )
+        if module.dilation not in (1, (1, 1)):
+            raise UnsupportedError(f"{self._layer(path, module)}: dilation has no NIR form; leave it out")
         window = (module.kernel_size, module.stride, module.padding)
         counts = self._cached((path, "sum", window), lambda: SumPool2d(*window))
         fire = self._cached((path, "any", window), lambda: Fire(single(0.5)))

@@ -1,7 +1,9 @@
-"""Batch normalization folded into the layer before it.
+"""Batch normalization folded into the weights before or behind it, or made a layer of its own.
 
-    y = gamma (W x + b - mean) / sqrt(var + eps) + beta_bn
-      = (g W) x + (g (b - mean) + beta_bn),          g = gamma / sqrt(var + eps), per output channel
+    y = g x + c,        g = gamma / sqrt(var + eps),  c = beta_bn - g mean,  per channel
+    of W x + b:         (g W) x + (g b + c)           the layer before feeds nothing else
+    before W x + b:     (W g) x + (W c + b)           a linear layer behind hears nothing else; padding would not be c
+    elsewhere:          one weight per channel        a depthwise convolution of one position, or a diagonal matrix
 
 A pass from network to network, in float64, with one law: in eval mode the function stays the same.
 """
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from idsnn_deploy.errors import UnsupportedError
 
-from .network import INPUT, Layer, Network
+from .network import INPUT, OUTPUT, Layer, Network
 
 WEIGHTED: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d)
 FOLDS_INTO: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
@@ -28,39 +30,65 @@ def fold(network: Network) -> Network:
     """The network without batch normalization; every layer with weights has a bias and is float64.
 
     Raises:
-        UnsupportedError: a normalization that does not follow a convolution or linear layer of its own, or that has no
-            running statistics; named by its dotted path.
+        UnsupportedError: a normalization that has no running statistics; named by its dotted path.
     """
     network = network.with_modules({layer.name: _double(layer.module) for layer in network.layers})
     for name in [layer.name for layer in network.layers if isinstance(layer.module, tuple(FOLDS_INTO))]:
         norm = network[name]  # as the foldings before have left it
-        before = _foldable(network, norm)
-        network = network.with_modules({before.name: _folded(before.module, norm.module)}).without(name)
+        g, c = _affine(norm)
+        before, behind = _before(network, norm), _behind(network, norm)
+        if before is not None:
+            weight = before.module.weight * g.reshape(-1, *(1,) * (before.module.weight.dim() - 1))
+            module = rebuilt(before.module, weight, g * before.module.bias + c)
+            network = network.with_modules({before.name: module}).without(name)
+        elif behind is not None:
+            weight, bias = behind.module.weight, behind.module.bias
+            module = rebuilt(behind.module, weight * g, weight @ c + bias)
+            network = network.with_modules({behind.name: module}).without(name)
+        else:
+            network = network.with_modules({name: _alone(norm, g, c)})
     return network
 
 
-def _foldable(network: Network, norm: Layer) -> Layer:
+def _affine(norm: Layer) -> tuple[Tensor, Tensor]:
+    """g and c of y = g x + c."""
     module = norm.module
     if module.running_mean is None or module.running_var is None:
         raise UnsupportedError(f"{norm}: has no running statistics, so its output depends on the batch; track them")
-    if len(norm.sources) == 1 and norm.sources[0] != INPUT:
-        before = network[norm.sources[0]]
-        if isinstance(before.module, FOLDS_INTO[type(module)]) and network.users(before.name) == [norm.name]:
-            return before
-    raise UnsupportedError(
-        f"{norm}: cannot be folded, it follows {' + '.join(norm.sources)}; put it right behind a convolution or linear "
-        "layer that feeds nothing else"
-    )
+    mean, var = module.running_mean.double(), module.running_var.double()
+    gamma = torch.ones_like(mean) if module.weight is None else module.weight.double()
+    beta = torch.zeros_like(mean) if module.bias is None else module.bias.double()
+    g = gamma / torch.sqrt(var + module.eps)
+    return g.detach(), (beta - g * mean).detach()
 
 
-def _folded(layer: Any, norm: Any) -> nn.Module:
-    """The layer with `norm` in its weights."""
-    mean, var = norm.running_mean.double(), norm.running_var.double()
-    gamma = torch.ones_like(mean) if norm.weight is None else norm.weight.double()
-    beta = torch.zeros_like(mean) if norm.bias is None else norm.bias.double()
-    g = gamma / torch.sqrt(var + norm.eps)
-    weight = layer.weight * g.reshape(-1, *(1,) * (layer.weight.dim() - 1))
-    return rebuilt(layer, weight, g * (layer.bias - mean) + beta)
+def _before(network: Network, norm: Layer) -> Layer | None:
+    """The layer with weights that feeds this one alone."""
+    if len(norm.sources) != 1 or norm.late or norm.sources[0] == INPUT:
+        return None
+    before = network[norm.sources[0]]
+    alone = network.users(before.name) == [norm.name] and not before.late
+    return before if alone and isinstance(before.module, FOLDS_INTO[type(norm.module)]) else None
+
+
+def _behind(network: Network, norm: Layer) -> Layer | None:
+    """The linear layer that hears this one alone."""
+    users = network.users(norm.name)
+    if len(norm.shape) != 1 or len(users) != 1 or users[0] == OUTPUT:
+        return None
+    behind = network[users[0]]
+    alone = behind.sources == (norm.name,) and not behind.late
+    return behind if alone and isinstance(behind.module, nn.Linear) else None
+
+
+def _alone(norm: Layer, g: Tensor, c: Tensor) -> nn.Module:
+    """One weight per channel."""
+    channels, axes = len(g), len(norm.shape) - 1
+    with torch.device("meta"):
+        if axes == 0:
+            return rebuilt(nn.Linear(channels, channels), torch.diag(g.cpu()), c)
+        layer = (nn.Conv1d, nn.Conv2d)[axes - 1](channels, channels, 1, groups=channels)
+    return rebuilt(layer, g.reshape(-1, *(1,) * (axes + 1)), c)
 
 
 def _double(module: nn.Module) -> nn.Module:

@@ -14,6 +14,8 @@ from torch import nn
 
 from idsnn_deploy.readout import Readout
 
+from ..graph.shapes import Shape
+
 INPUT = "input"
 OUTPUT = "output"
 
@@ -29,6 +31,7 @@ class Layer:
         sources: names of layers, or `input`.
         late: names of layers whose outputs of the step before are added, zeros at first.
         line: where the model's code calls it, `file.py:12`; empty inside torch's own containers.
+        shape: of what it gives for one sample at one step, as the forward was recorded.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Layer:
     sources: tuple[str, ...]
     late: tuple[str, ...] = ()
     line: str = ""
+    shape: Shape = ()
 
     def __str__(self) -> str:
         return f"{self.path} ({type(self.module).__name__}){self.line and f' at {self.line}'}"
@@ -68,7 +72,7 @@ class Network:
 
     def users(self, name: str) -> list[str]:
         """The names of the layers that a layer feeds; `output` where it is part of the output."""
-        found = [layer.name for layer in self.layers if name in layer.sources]
+        found = [layer.name for layer in self.layers if name in (*layer.sources, *layer.late)]
         return [*found, OUTPUT] if name in self.outputs else found
 
     def pruned(self) -> Network:
@@ -94,5 +98,9 @@ class Network:
         def spliced(sources: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(each for source in sources for each in (gone if source == name else (source,)))
 
-        kept = (replace(layer, sources=spliced(layer.sources)) for layer in self.layers if layer.name != name)
+        kept = (
+            replace(layer, sources=spliced(layer.sources), late=spliced(layer.late))
+            for layer in self.layers
+            if layer.name != name
+        )
         return replace(self, layers=tuple(kept), outputs=spliced(self.outputs))

@@ -240,7 +240,7 @@ class _Step:
             return INPUT
         sources = self._sources([(each, c) for each, c in op.inputs if not _lag(each, op.time)])
         self.names[key] = name = self._free(op)
-        self.layers[name] = Layer(name, op.path, op.module, sources, line=op.line)
+        self.layers[name] = Layer(name, op.path, op.module, sources, line=op.line, shape=op.shape)
         self.late.append((name, op))
         return name
 
@@ -266,7 +266,9 @@ class _Step:
             return name
         scale = float(single(factor))
         scaled = f"{name}_times_{scale:g}".replace(".", "_").replace("-", "minus_").replace("+", "")
-        self.layers.setdefault(scaled, Layer(scaled, op.path, Weigh(single(factor)), (name,), line=op.line))
+        self.layers.setdefault(
+            scaled, Layer(scaled, op.path, Weigh(single(factor)), (name,), line=op.line, shape=op.shape)
+        )
         return scaled
 
     def _free(self, op: Op) -> str:

@@ -55,7 +55,7 @@ def average_to_sum(network: Network) -> Network:
 
 def _weights_after(network: Network, layer: Layer) -> Layer | None:
     users = network.users(layer.name)
-    if len(users) != 1 or users[0] == OUTPUT or len(network[users[0]].sources) != 1:
+    if len(users) != 1 or users[0] == OUTPUT or len(network[users[0]].sources) != 1 or network[users[0]].late:
         return None
     user = network[users[0]]
     if isinstance(user.module, nn.Flatten):
