@@ -15,8 +15,8 @@ from idsnn.config import TrainConfig
 from idsnn.data import load_data
 from idsnn_deploy import Session, load_split
 from idsnn_deploy.anytime import exit_steps, separation
-from idsnn_deploy.readout import running
 from idsnn_deploy.inputs import batches
+from idsnn_deploy.readout import running
 
 # Training imports lightning, snntorch and matplotlib, which warn about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -114,7 +114,9 @@ def run_pass(
         outputs = probe.run(x, names + traces * bool(len(chosen)))
         singly.append(np.stack([tally.add(outputs) for tally in tallies]))
         scores.append(Scores.of(truth[start : start + count], outputs["step_logits"], manifest.readout))
-        kept += [_example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs, manifest.readout) for i in chosen]
+        kept += [
+            _example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs, manifest.readout) for i in chosen
+        ]
     return Pass(tallies, Scores.joined(scores), np.concatenate(singly, axis=1), tuple(kept))
 
 
