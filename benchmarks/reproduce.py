@@ -19,8 +19,6 @@ import argparse
 import csv
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from provenance import commit, processor
 
 from idsnn.config import TrainConfig
 from idsnn.config import settings as config_settings
@@ -75,7 +74,7 @@ class Reproduction:
         self.runs = runs / scale
         self.rows = results / f"{scale}-{self.dataset}.jsonl"
         self.watch = Watch(time.monotonic() + 60 * minutes)
-        self.commit = _commit()
+        self.commit = commit()
 
     def read(self) -> list[dict[str, Any]]:
         """The rows so far.
@@ -183,7 +182,7 @@ class Reproduction:
             "seconds": summary["seconds"],
             "images_per_second": max(float(row["images_per_second"]) for row in epochs),
             "teacher_epochs": self.scale.teacher_epochs,
-            "device": f"{summary['device']}, {_processor()}",
+            "device": f"{summary['device']}, {processor()}",
             "versions": summary["versions"],
             "commit": self.commit,
             "settings": self.scale.settings,
@@ -203,29 +202,6 @@ class Reproduction:
             "arithmetic_pj": {"snn": snn["pj"], "ann": ann["pj"]},
             "memory_pj": {"snn": memory["spiking_pj"], "ann": memory["ann_pj"], "tier": memory["tier"]},
         }
-
-
-def _processor() -> str:
-    """The processor's name and widest vectors, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    words = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    wide = next((name for name in ("avx512f", "avx2", "asimd") if name in words.get("flags", "").split()), "")
-    return " ".join(filter(None, (words.get("model name", platform.machine()), wide)))
-
-
-def _commit() -> str:
-    """The commit that is checked out, `+` where tracked files differ from it; the rows themselves may."""
-
-    def git(*words: str) -> subprocess.CompletedProcess[str]:
-        command = ["git", "-C", str(Path(__file__).parents[1]), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    head = git("rev-parse", "--short=12", "HEAD")
-    changed = git("diff", "--quiet", "HEAD", "--", ":/", ":!benchmarks/results")
-    return head.stdout.strip() + "+" * changed.returncode if head.returncode == 0 else "unknown"
 
 
 def main(argv: list[str] | None = None) -> int:
