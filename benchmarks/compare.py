@@ -1,9 +1,9 @@
 """Trainings that differ in one thing each, on held-out images: python benchmarks/compare.py LIST --data CIFAR10
 
 LIST is one of compare_plan.LISTS: steps, spikes, switches. The images are a tree `train/CLASS/*`, `test/CLASS/*`. A
-teacher and a student a seed are trained and shared; each entry is trained, assessed on the held-out part of the training
-images, and appended to `benchmarks/results/compare/LIST.jsonl` as one JSON line; what has a line is not run again. Test
-images are not looked at. compare_tables.py makes the tables and figures.
+teacher and a student a seed are trained and shared; each entry is trained, assessed on the held-out part of the
+training images, and appended to `benchmarks/results/compare/LIST.jsonl` as one JSON line; what has a line is not run
+again. Test images are not looked at. compare_tables.py makes the tables and figures.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class BySynapses(Pull):
 
     def pulled(self, rates: FiringRates) -> Tensor:
         """Spikes per synapse and step."""
-        layers = zip(self.weights.values(), rates._places.values(), rates.stacked(), strict=True)
+        layers = zip(self.weights.values(), rates.places.values(), rates.stacked(), strict=True)
         parts = [(weight * places, rate) for weight, places, rate in layers]
         return torch.stack([synapses * rate for synapses, rate in parts]).sum() / sum(each for each, _ in parts)
 
@@ -146,8 +146,8 @@ def held_out(run: Path) -> dict[str, Any]:
     assert rates is not None
     weights = fan_out(spiking(student), torch.zeros(1, *data.train.shape))
     by_layer = rates.by_layer()
-    synapses = sum(weights[name] * rates._places[name] for name in by_layer)
-    active = sum(weights[name] * rates._places[name] * by_layer[name] for name in by_layer)
+    synapses = sum(weights[name] * rates.places[name] for name in by_layer)
+    active = sum(weights[name] * rates.places[name] * by_layer[name] for name in by_layer)
     rate = float(rates.total())
     return {
         **{"val_by_step": by_step, "firing_rate": rate, "spikes": config.timesteps * rate},

@@ -161,9 +161,12 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
 
 
 def _asked(summary: dict[str, Any]) -> dict[str, str]:
-    spikes = summary.get("spikes")
-    words = "" if spikes is None else f"asked {spikes['asked']:g}, got {spikes['got']:.3g}"
-    return {"spikes per neuron and sample": words} if words else {}
+    if "spikes" not in summary:
+        return {}
+    from .spikes import verdict
+
+    name, words = verdict(summary["spikes"]).split(": ", 1)
+    return {name: words}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ DEAD, SATURATED = 0.001, 0.9
 class FiringRates:
     """The firing rates of the forwards that run inside its `with` block; on the device, differentiable.
 
+    Attributes:
+        places: neurons x samples x steps that were seen, by layer.
+
     Example:
         >>> with FiringRates(model) as rates:  # doctest: +SKIP
         ...     logits = model(images)
@@ -24,7 +27,7 @@ class FiringRates:
     def __init__(self, network: SpikingNetwork) -> None:
         self._neurons = network.neurons()
         self._spikes: dict[str, Tensor] = {}
-        self._places: dict[str, int] = {}
+        self.places: dict[str, int] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> FiringRates:
@@ -43,17 +46,17 @@ class FiringRates:
             spikes = output[0] if isinstance(output, tuple) else output  # snnTorch's layers give their states as well
             count = spikes.mean(dtype=torch.float32) * spikes.numel()
             self._spikes[name] = self._spikes[name] + count if name in self._spikes else count
-            self._places[name] = self._places.get(name, 0) + spikes.numel()
+            self.places[name] = self.places.get(name, 0) + spikes.numel()
 
         return hook
 
     def stacked(self) -> Tensor:
         """One rate per layer, `(L,)`, without a host sync."""
-        return torch.stack([self._spikes[name] / self._places[name] for name in self._spikes])
+        return torch.stack([self._spikes[name] / self.places[name] for name in self._spikes])
 
     def total(self) -> Tensor:
         """Spikes per neuron and step over all layers, a scalar without a host sync."""
-        return torch.stack(list(self._spikes.values())).sum() / sum(self._places.values())
+        return torch.stack(list(self._spikes.values())).sum() / sum(self.places.values())
 
     def by_layer(self) -> dict[str, float]:
         """One rate per layer, by its dotted name."""

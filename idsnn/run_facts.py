@@ -22,7 +22,20 @@ class Facts(TypedDict):
     input_shape: tuple[Positive, Positive, Positive]
 
 
-class Summary(TypedDict):
+class Spikes(TypedDict):
+    """What --spikes asked for, and what came of it: spikes per neuron and sample."""
+
+    asked: Annotated[float, ABOVE_0]
+    got: float
+    reached: bool
+
+
+class _Sometimes(TypedDict, total=False):
+    spikes: Spikes
+    test_by_step: list[Fraction]
+
+
+class Summary(_Sometimes):
     """What is shown of summary.json."""
 
     dataset: str

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,7 +93,12 @@ def some(images: Images | Frames, seed: int) -> Images | Frames:
     return replace(images, pixels=images.pixels[index.to(images.pixels.device)], labels=labels)
 
 
-def verdict(asked: float, got: float) -> str:
-    """One line about what was asked for and what came of it."""
-    reached = got <= asked * (1 + TOLERANCE)
-    return f"spikes per neuron and sample: asked {asked:g}, got {got:.3g}" + ("" if reached else ": not reached")
+def outcome(asked: float, got: float) -> dict[str, float | bool]:
+    """What summary.json says of spikes per neuron and sample."""
+    return {"asked": asked, "got": got, "reached": got <= asked * (1 + TOLERANCE)}
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """An outcome in one line."""
+    missed = "" if found["reached"] else ": not reached"
+    return f"spikes per neuron and sample: asked {found['asked']:g}, got {found['got']:.3g}{missed}"

@@ -41,7 +41,7 @@ from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher, network_name
 from .neuron import LIF
 from .run_folder import BEST, CURVES, EVENTS, LAST, METRICS, STUDENT, SUMMARY, TEACHER, begin, begun, held
-from .spikes import verdict
+from .spikes import outcome, verdict
 from .start import Start
 
 PACKAGES = ("python", "idsnn", "torch", "snntorch", "lightning-fabric", "numpy")
@@ -268,8 +268,9 @@ class Trainer:
         asked, got = self.config.spikes, self.config.timesteps * firing_rate
         if asked is None:
             return {}
-        self.display.say(verdict(asked, got))
-        return {"spikes": {"asked": asked, "got": got}}
+        found = outcome(asked, got)
+        self.display.say(verdict(found))
+        return {"spikes": found}
 
 
 def _best(rows: list[dict[str, Any]], key: str) -> dict[str, Any] | None:

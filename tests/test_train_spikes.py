@@ -17,9 +17,11 @@ from test_train_run import TINY
 from idsnn.cli import main as train
 from idsnn.data import Images
 from idsnn.networks.resnet import SpikingResNet
-from idsnn.spikes import Pull, some, verdict
+from idsnn.spikes import Pull, outcome, some, verdict
 from idsnn.start import Start
 from idsnn_deploy.errors import RunError
+from idsnn_export.config import ExportConfig
+from idsnn_export.source import open_source
 
 BASELINE = [*TINY, "--arm", "baseline"]
 
@@ -92,7 +94,7 @@ def test_the_spikes_are_counted_on_the_same_few_training_images() -> None:
     ("got", "words"), [(0.3, "asked 0.3, got 0.3"), (0.314, "asked 0.3, got 0.314"), (0.36, "got 0.36: not reached")]
 )
 def test_the_verdict_says_what_was_asked_and_what_was_got(got: float, words: str) -> None:
-    assert verdict(0.3, got).endswith(words)
+    assert verdict(outcome(0.3, got)).endswith(words)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,11 @@ def test_a_student_that_starts_from_another_runs_keeps_to_the_spikes_asked_for(l
     flags = ["--start", str(loud), "--epochs", "6", "--spikes", "0.2", "--batch-size", "8"]
     assert train([*BASELINE, *flags, "--out", str(out)]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["spikes"] == {"asked": 0.2, "got": pytest.approx(2 * summary["firing_rate"])}
+    assert summary["spikes"] == {
+        "asked": 0.2,
+        "got": pytest.approx(2 * summary["firing_rate"]),
+        "reached": summary["spikes"]["got"] <= 0.21,
+    }
     assert summary["spikes"]["got"] == pytest.approx(0.2, rel=0.3)
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert len(rows) == 6
@@ -121,7 +127,12 @@ def test_what_cannot_be_reached_is_said(loud: Path, tmp_path: Path, capsys: pyte
     assert train([*BASELINE, *flags, "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr()
     got = json.loads(said.out)["spikes"]["got"]
-    assert f"spikes per neuron and sample: asked 0.001, got {got:.3g}: not reached" in said.err
+    words = f"spikes per neuron and sample: asked 0.001, got {got:.3g}: not reached"
+    assert words in said.err
+    assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert f"asked 0.001, got {got:.3g}: not reached" in " ".join(capsys.readouterr().out.split())
+    source = open_source(ExportConfig(tmp_path / "run"))
+    assert source.warnings == (f"training: {words}",)  # which the manifest and the report show
 
 
 def test_a_start_is_the_other_students_weights(loud: Path) -> None:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,7 @@ from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
 from idsnn_deploy.datasets import DIVIDED, Reading
 from idsnn_deploy.errors import UsageError
+from idsnn_deploy.json_types import fits
 
 from .config import ExportConfig
 from .graph.metadata import Metadata, check_channels, read_metadata, write_metadata
@@ -130,7 +131,16 @@ def _from_run(config: ExportConfig) -> Source:
     read = Labelled(settings["dataset"], config.data or settings["data"], reading, metadata.labels or ())
     about = {"dataset": settings["dataset"], "test_accuracy": run.summary.get("student_accuracy"), "teacher": teacher}
     about["division"] = reading.division if settings["dataset"] in DIVIDED else None
-    return Source(graph, metadata, read.images, read.labels, Torch(student, network), about)
+    return Source(graph, metadata, read.images, read.labels, Torch(student, network), about, _missed(run.summary))
+
+
+def _missed(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Spikes that were asked for in training and not reached."""
+    from idsnn.run_facts import Spikes
+    from idsnn.spikes import verdict
+
+    spikes: Any = summary.get("spikes")
+    return (f"training: {verdict(spikes)}",) if fits(Spikes, spikes) and not spikes["reached"] else ()
 
 
 def _said(settings: dict[str, Any], reading: Reading, config: ExportConfig) -> Metadata:
