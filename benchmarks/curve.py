@@ -31,12 +31,19 @@ from reproduce_tables import table
 
 RESULTS = Path(__file__).parent / "results" / "curve"
 COLOURS = ("#0b7a75", "#b4651a", "#7a5cc0", "#c2410c", "#1f6feb", "#8a8f98")
-PANELS: dict[str, tuple[str, str]] = {
-    "spikes": ("T x firing rate", "spikes per neuron and sample"),
-    "acs": ("Accumulates", "millions per sample"),
-    "B": ("Energy against the same ANN", "times, with memory (B)"),
-    "ms": ("onnxruntime", "milliseconds per sample"),
-}
+SHAPES = ("^:", "o-", "s--")
+READINGS = {"A": "A, arithmetic alone", "B": "B, with memory", "C": "C, against an ANN of few bits"}
+# Title, unit, and what is drawn: accuracy against x as a shape of matplotlib's.
+PANELS: tuple[tuple[str, str, dict[tuple[str, str], str]], ...] = (
+    (
+        "T x firing rate",
+        "spikes per neuron and sample",
+        {("spikes", "accuracy"): "o-", ("exit_spikes", "exit_accuracy"): "D"},
+    ),
+    ("Accumulates", "millions per sample", {("acs", "accuracy"): "o-"}),
+    ("Energy", "times the ANN's", {(letter, "accuracy"): shape for letter, shape in zip("ABC", SHAPES, strict=True)}),
+    ("onnxruntime", "milliseconds per sample", {("ms", "accuracy"): "o-"}),
+)
 
 
 def row_of(report: Any, label: str) -> Row:
@@ -88,22 +95,34 @@ def draw(rows: Sequence[Row], file: Path) -> None:
     style = {"svg.hashsalt": "idsnn", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style):
         figure = Figure(figsize=(9.6, 6.4), layout="constrained")
-        for axes, (key, (title, unit)) in zip(figure.subplots(2, 2, sharey=True).flat, PANELS.items(), strict=True):
+        for axes, (title, unit, lines) in zip(figure.subplots(2, 2, sharey=True).flat, PANELS, strict=True):
             for colour, steps in zip(COLOURS, sorted({row["timesteps"] for row in rows}), strict=False):
-                mine = [row for row in rows if row["timesteps"] == steps and row[key] is not None]
-                mine.sort(key=lambda row: row[key])
-                points = [(row[key], 100 * row["accuracy"]) for row in mine]
-                axes.plot(*zip(*points, strict=True), "o-", color=colour, label=f"T {steps}") if points else None
-                for row in mine if key == "spikes" else ():
-                    place = (row[key], 100 * row["accuracy"])
-                    axes.annotate(row["label"], place, (5, -9), textcoords="offset points", fontsize=7)
+                mine = [row for row in rows if row["timesteps"] == steps]
+                for (x, y), shape in lines.items():
+                    points = sorted((row[x], 100 * row[y]) for row in mine if row[x] is not None)
+                    axes.plot(*zip(*points, strict=True), shape, color=colour, markersize=5) if points else None
             axes.set(title=title, xlabel=unit)
             axes.set_xlim(left=0)
             axes.grid(alpha=0.3)
-        figure.axes[2].axvline(1, color="#566175", ls="--", lw=1)
+        _explain(figure.axes, rows)
         figure.supylabel("accuracy, %")
-        figure.axes[0].legend(frameon=False, loc="lower right")
         figure.savefig(file, metadata={"Date": None})
+
+
+def _explain(panels: Sequence[Any], rows: Sequence[Row]) -> None:
+    """Names beside the points of the first panel, and what colours, shapes and the line of an ANN mean."""
+    first, _, energy, _ = panels
+    for row in rows:
+        place = (row["spikes"], 100 * row["accuracy"])
+        first.annotate(row["label"], place, (5, -9), textcoords="offset points", fontsize=7)
+    for colour, steps in zip(COLOURS, sorted({row["timesteps"] for row in rows}), strict=False):
+        first.plot([], [], "o-", color=colour, label=f"T {steps}")
+    first.plot([], [], "D", color="#566175", label="with early exit: mean steps x rate")
+    for letter, shape in zip("ABC", SHAPES, strict=True):
+        energy.plot([], [], shape, color="#566175", label=READINGS[letter])
+    energy.axvline(1, color="#566175", lw=1)
+    for axes in (first, energy):
+        axes.legend(frameon=False, fontsize=7, loc="lower right")
 
 
 def main(argv: list[str] | None = None) -> int:
