@@ -11,10 +11,12 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from reproduce_rows import METHODS, Row, of, present, spread
 
+MARKS = "^osvDPX*<>"  # by T, so that equal T look alike in every figure
 COLOURS = {"baseline": "#8a8f98", "init": "#c98a1b", "kd": "#7a5cc0", "idsnn": "#0b7a75"}
 
 
@@ -49,6 +51,7 @@ def draw_convergence(rows: list[Row], figure: Figure) -> None:
             )
         for fall in (interval, 2 * interval, 3 * interval):
             axes.axvline(fall + 0.5, color="#c9ced6", lw=0.8, zorder=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", title=f"interval {interval}, {_seeds(of(rows, interval=interval))}")
     panels[0].set(ylabel="test accuracy, %")
     panels[-1].legend(frameon=False, loc="lower right")
@@ -70,29 +73,39 @@ def draw_energy(rows: list[Row], figure: Figure) -> None:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (reading, title) in zip(panels, readings.items(), strict=True):
         for arm in present(rows, "arm"):
-            _points(axes, rows, arm, lambda mine, name=reading: _mean(mine, name) / 1e6, marked=True)
+            _points(axes, rows, arm, lambda mine, name=reading: _mean(mine, name) / 1e6, MARKS)
         ann = statistics.fmean(row[reading]["ann"][0] for row in rows) / 1e6
         axes.axvline(ann, color="#b4651a", ls="--", lw=1, label="the same network as an ANN")
-        axes.set(xscale="log", xlabel="µJ an image, fp32", title=title)
+        axes.set(xscale="log", xlabel="µJ per image, fp32", title=title)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set(ylabel="test accuracy, %")
-    panels[0].legend(frameon=False, fontsize=8, loc="lower right")
+    lines = panels[0].get_legend_handles_labels()[0]
+    steps = [
+        Line2D([], [], color="#1c2430", ls="", marker=_mark(t), ms=4, label=f"T {t}")
+        for t in present(rows, "timesteps")
+    ]
+    figure.legend(handles=[*lines, *steps], frameon=False, fontsize=8, loc="outside lower center", ncols=8)
 
 
 def _mean(rows: list[Row], reading: str) -> float:
     return statistics.fmean(row[reading]["snn"][0] for row in rows)
 
 
-def _points(axes: Any, rows: list[Row], arm: str, place: Callable[[list[Row]], float], marked: bool = False) -> None:
+def _points(axes: Any, rows: list[Row], arm: str, place: Callable[[list[Row]], float], marks: str = "o") -> None:
+    """An arm's points with their spread over seeds; their T shows in their marks, which no font lays over another."""
     groups = [of(rows, arm=arm, timesteps=t) for t in present(of(rows, arm=arm), "timesteps")]
     values = [[100 * row["best_val_test_accuracy"] for row in group] for group in groups]
     xs, ys = [place(group) for group in groups], [statistics.fmean(each) for each in values]
     errors = [statistics.stdev(each) if len(each) > 1 else math.nan for each in values]
-    axes.errorbar(xs, ys, yerr=errors, fmt="o-", color=COLOURS[arm], label=arm, capsize=3, markersize=4)
-    for x, y, group in zip(xs, ys, groups, strict=True) if marked else ():
-        axes.annotate(f"T {group[0]['timesteps']}", (x, y), (4, 5), textcoords="offset points", fontsize=7)
+    axes.errorbar(xs, ys, yerr=errors, fmt="-", color=COLOURS[arm], label=arm, capsize=3)
+    for x, y, group in zip(xs, ys, groups, strict=True):
+        axes.plot(x, y, color=COLOURS[arm], marker=_mark(group[0]["timesteps"], marks), markersize=4)
+
+
+def _mark(timesteps: int, marks: str = MARKS) -> str:
+    return marks[timesteps % len(marks)]
 
 
 def _seeds(rows: list[Row]) -> str:

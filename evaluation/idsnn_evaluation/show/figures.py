@@ -54,13 +54,28 @@ def _front(rows: Sequence[ComparisonRow], cost: Cost, axes: Any) -> None:
     at = placed(rows, cost)
     found = [(x / cost.scale, 100 * rows[i]["accuracy"]) for i, x in at.items()]
     best = front(found)
-    for i, (x, y), good in zip(at, found, best, strict=True):
+    for (x, y), good in zip(found, best, strict=True):
         axes.plot(x, y, "o", color=SPIKING, markerfacecolor=SPIKING if good else "white", zorder=3)
-        axes.annotate(str(i + 1), (x, y), (5, 4), textcoords="offset points", fontsize=8)
+    for numbers, (x, y) in _together(found, list(at)):
+        axes.annotate(numbers, (x, y), (5, 4), textcoords="offset points", fontsize=8)
     line = sorted(point for point, good in zip(found, best, strict=True) if good)
     axes.step(*zip(*line, strict=True), where="post", color=SPIKING, linestyle="--", linewidth=1)
     axes.margins(0.12)
     axes.set(title=cost.title, xlabel=f"{cost.axis}{cost.unit}", ylabel="accuracy, %")
+
+
+def _together(places: Sequence[tuple[float, float]], rows: Sequence[int]) -> list[tuple[str, tuple[float, float]]]:
+    """The numbers of points, those that lie on one another in one text."""
+    wide, tall = (max(each) - min(each) for each in zip(*places, strict=True))
+    groups: list[tuple[list[str], tuple[float, float]]] = []
+    for row, (x, y) in sorted(zip(rows, places, strict=True)):
+        near = (each for each, (a, b) in groups if abs(a - x) <= 0.03 * wide and abs(b - y) <= 0.05 * tall)
+        mine = next(near, None)
+        if mine is None:
+            groups.append(([str(row + 1)], (x, y)))
+        else:
+            mine.append(str(row + 1))
+    return [(", ".join(numbers), place) for numbers, place in groups]
 
 
 @contextmanager
