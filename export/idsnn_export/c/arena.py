@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -23,55 +23,69 @@ class Arena:
 
     Attributes:
         layers: by name, of (spikes or values, membrane, current).
+        lists: by layer, of (bytes into the scratch, rows, entries per row) for each path.
         scratch: where it begins.
         run: bytes for a run of all steps at once; all bytes where edges are delayed.
         total: bytes for a stream.
         stepwise: the network is taken step by step even in a run.
-        row, sums, list_rows, list_width, list_capacity: the sizes that the scratch is divided by.
+        place: bytes of an entry's place in a row.
     """
 
     layers: Mapping[str, tuple[int, int, int]]
+    lists: Mapping[str, Sequence[tuple[int, int, int]]]
     scratch: int
     run: int
     total: int
     stepwise: bool
-    row: int
-    sums: int
-    list_rows: int
-    list_width: int
-    list_capacity: int
+    place: int
 
 
 def place(network: IntegerNetwork, table: Mapping[str, Sequence[PathRow]]) -> Arena:
     """The places of every layer of a network."""
-    paths = [row for rows in table.values() for row in rows]
-    stepwise = any(row.delayed for row in paths)
+    stepwise = any(row.delayed for rows in table.values() for row in rows)
     width = bits_width(network.timesteps)
     steps = 1 if stepwise else network.timesteps
     sizes = {layer.name: _bytes(layer, width, steps) for layer in network.layers}
     outs, end = _shared(network, table, sizes)
-    row = max(h_w_c[1] * h_w_c[2] for h_w_c in (map_shape(e.shape) for e in (*network.layers, network.readout)))
-    sums = max((row.groups * row.stride for row in paths), default=1)
-    listed = [r for r in paths if r.weights is not None and r.source != network.input]
-    list_rows = max(
-        (1 if r.to[0] == 1 else (r.window.kernel[0] - 1) * r.window.dilation[0] + 1 for r in listed), default=1
-    )
-    list_width = max((r.pooled[1] for r in listed), default=1)
-    capacity = max((r.pooled[1] * prod(r.pool.kernel) * r.from_[2] for r in listed), default=1)
-    event = 8 if width == 4 else 4
-    scratch = _aligned(4 * network.timesteps * row) + _aligned(4 * network.timesteps * sums)
-    scratch += (
-        _aligned(list_rows * capacity * event) + _aligned(4 * list_rows * (list_width + 1)) + _aligned(4 * list_rows)
-    )
+    row = max(prod(map_shape(e.shape)[1:]) for e in (*network.layers, network.readout))
+    begin = _aligned(4 * network.timesteps * row)
+    place = place_width(row for rows in table.values() for row in rows)
+    spike = 4 if place + width <= 4 else 8  # bytes of a place and a pattern, as C lays them out
+    lists, ends = {}, [begin]
+    for name, rows in table.items():
+        lists[name], last = _lists(rows, begin, spike, network.input)
+        ends.append(last)
+    scratch = max(ends)
     at = run = end + scratch
     layers: dict[str, tuple[int, int, int]] = {}
     for layer in network.layers:
         size = _aligned(4 * prod(layer.shape))
         layers[layer.name] = (outs[layer.name], at, at + size if layer.synapse is not None else NOWHERE)
         at += size * (2 if layer.synapse is not None else 1)
-    return Arena(
-        layers, end, at if stepwise else run, at, stepwise, row, sums, list_rows, list_width, capacity
-    )  # fmt: skip
+    return Arena(layers, lists, end, at if stepwise else run, at, stepwise, place)
+
+
+def _lists(rows: Sequence[PathRow], at: int, spike: int, input_: str) -> tuple[list[tuple[int, int, int]], int]:
+    """The places of the lists of a layer's paths from `at` on, and their end."""
+    places = []
+    for row in rows:
+        if row.weights is None:
+            places.append((at, 0, 0))
+            continue
+        # A map of one row reads its window's rows one after the other, each once.
+        count = 1 if row.to[0] == 1 else (row.window.kernel[0] - 1) * row.window.dilation[0] + 1
+        capacity = row.pooled[1] * prod(row.pool.kernel) * row.from_[2]
+        places.append((at, count, capacity))
+        at += _aligned(4 * (count + count * (row.pooled[1] + 1))) + _aligned(
+            count * capacity * (8 if row.source == input_ else spike)
+        )
+    return places, at
+
+
+def place_width(rows: Iterable[PathRow]) -> int:
+    """Bytes of a place, x * channels + channel, in the rows that weights read."""
+    most = max((row.pooled[1] * row.pooled[2] for row in rows if row.weights is not None), default=1)
+    return 2 if most <= 2**16 else 4
 
 
 def bits_width(timesteps: int) -> int:

@@ -13,7 +13,7 @@ from idsnn_deploy.errors import UnsupportedError
 
 from ..graph.shapes import Window
 from ..reference.integer import IntegerNetwork, Layer
-from .arena import Arena, place
+from .arena import Arena, bits_width, place
 from .tables import PathRow, Shape3, constant, map_shape, rows
 
 KINDS = {True: "IDSNN_FIRES", False: "IDSNN_INTEGRATES"}
@@ -75,14 +75,16 @@ def model_files(network: IntegerNetwork, name: str) -> dict[str, str]:
         raise UnsupportedError(f"an arena of {arena.total:,} bytes; C counts in 31 bits")
     arrays = Arrays()
     order = {layer.name: i for i, layer in enumerate(network.layers)} | {network.input: -1}
-    body = [_paths(i, layer, table[layer.name], order, arrays) for i, layer in enumerate(layers)]
+    body = [
+        _paths(i, layer, table[layer.name], arena.lists[layer.name], order, arrays) for i, layer in enumerate(layers)
+    ]
     body.append("static const idsnn_layer layers[] = {")
     late = {row.source for each in table.values() for row in each if row.delayed}
     body += [_layer(layer, i, network, arena, arrays, layer.name in late) for i, layer in enumerate(layers)]
     body.append("};\n")
     pixel = arrays.add("int16_t", network.table, "what a pixel stands for, [channel][256]")
     return {
-        "idsnn_bits.h": _bits(network.timesteps),
+        "idsnn_bits.h": _bits(network.timesteps, arena.place, max(len(rows) for rows in table.values())),
         "idsnn_model.h": _header(network, arena, name),
         "idsnn_model.c": _model(network, arena, body, pixel, arrays),
         "idsnn_weights.c": WEIGHTS_HEAD + "\n".join(arrays.text),
@@ -90,18 +92,26 @@ def model_files(network: IntegerNetwork, name: str) -> dict[str, str]:
     }
 
 
-def _bits(timesteps: int) -> str:
-    width = next(width for width in (8, 16, 32) if timesteps <= width)
+def _bits(timesteps: int, place: int, paths: int) -> str:
     return (
-        "/* A neuron's spikes over the steps: bit t is set where it fired at step t. */\n"
+        "/* The sizes that types depend on. */\n"
         "#ifndef IDSNN_BITS_H\n#define IDSNN_BITS_H\n\n#include <stdint.h>\n\n"
-        f"#define IDSNN_STEPS {timesteps}\ntypedef uint{width}_t idsnn_bits;\n\n#endif\n"
+        f"#define IDSNN_STEPS {timesteps}\n#define IDSNN_PATHS {max(1, paths)}\n"
+        f"typedef uint{8 * bits_width(timesteps)}_t idsnn_bits; /* bit t is set where a neuron fired at step t */\n"
+        f"typedef uint{8 * place}_t idsnn_place;\n\n#endif\n"
     )
 
 
-def _paths(index: int, layer: Layer, paths: Sequence[PathRow], order: dict[str, int], arrays: Arrays) -> str:
+def _paths(
+    index: int,
+    layer: Layer,
+    paths: Sequence[PathRow],
+    lists: Sequence[tuple[int, int, int]],
+    order: dict[str, int],
+    arrays: Arrays,
+) -> str:
     lines = [f"static const idsnn_path paths_{index}[] = {{ /* into {_text(layer.name)} */"]
-    for row in paths:
+    for row, places in zip(paths, lists, strict=True):
         weights8 = weights16 = amplitude = shift = "NULL"
         if row.weights is None:
             amplitude = arrays.add("int32_t", row.amplitude, f"{layer.name}: what a spike of {row.source} counts for")
@@ -115,7 +125,7 @@ def _paths(index: int, layer: Layer, paths: Sequence[PathRow], order: dict[str, 
         fields = (
             order[row.source], int(row.delayed), _shape(row.from_), _window(row.pool), _shape(row.pooled),
             weights8, weights16, _window(row.window), _shape(row.to), row.groups, _window(row.pool_after),
-            int(row.narrow), amplitude, shift, row.stride,
+            row.exact, amplitude, shift, row.stride, *places,
         )  # fmt: skip
         lines.append(f"    {{{', '.join(map(str, fields))}}},")
     if not paths:
@@ -187,7 +197,7 @@ def _model(network: IntegerNetwork, arena: Arena, body: Sequence[str], pixel: st
         str(value)
         for value in (
             "layers", len(network.layers) + 1, pixel, _shape(map_shape(network.input_shape)), int(network.static),
-            arena.scratch, arena.row, arena.sums, arena.list_rows, arena.list_width, arena.list_capacity,
+            arena.scratch,
         )
     )  # fmt: skip
     table = "\n".join([*body, f"static const idsnn_network network = {{{fields}}};\n"])

@@ -7,6 +7,7 @@ Linear of (K,), Conv1d of (C, L)        maps of 1 x 1 and 1 x L
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import nir
@@ -17,12 +18,15 @@ from idsnn_deploy.errors import UnsupportedError
 
 from ..graph.shapes import Window, conv_window, pool_window
 from ..reference.integer import IntegerNetwork, Layer, Path
-from .bounds import Reals, of_input, reach
+from .bounds import Reals, of_input
 
 Shape3 = tuple[int, int, int]  # (height, width, channels)
 Integers = NDArray[np.int64]
 NO_WINDOW = Window((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
 NARROW = 2**15  # sums below it are added up in 16 bits
+# Axes of (ky, kx, inputs, outputs) that one sum goes over, most first: the whole window, a row of it, a pixel of it.
+EXACT = {"IDSNN_AT_ONCE": (0, 1, 2), "IDSNN_BY_ROW": (1, 2), "IDSNN_BY_TAP": (2,)}
+WIDE = "IDSNN_WIDE"
 LANES = 8  # output channels that are added up together; rows of weights are filled up with zeros
 
 
@@ -40,7 +44,7 @@ class PathRow:
     to: Shape3
     groups: int
     pool_after: Window
-    narrow: bool
+    exact: str
     amplitude: Integers
     shift: Integers
     stride: int  # output channels of a group, rounded up
@@ -69,18 +73,26 @@ def path_row(path: Path, layer: Layer, shapes: dict[str, tuple[int, ...]], large
         if any(flat) and max(pooled[1:], default=1) > 1:
             raise UnsupportedError(f"{layer.name}: reads a flattened map; C reads it through weights alone")
         return PathRow(
-            path.source, path.delayed, map_shape(own), pool, to, None, NO_WINDOW, to, 1, NO_WINDOW, False,
+            path.source, path.delayed, map_shape(own), pool, to, None, NO_WINDOW, to, 1, NO_WINDOW, WIDE,
             _each(path.amplitude, layer), _each(path.shift, layer), 0,
         )  # fmt: skip
     weights, window, groups, out = _convolution(weighted, pooled, any(flat))
     _at_most_one(after, layer.name)
     pool_after = pool_window(after[0]) if after else NO_WINDOW
-    narrow = bool(reach(path, largest[path.source]).max() < NARROW and np.abs(weights).max(initial=0) < 128)
-    narrow = narrow and largest[path.source].max() <= 1
     return PathRow(
         path.source, path.delayed, map_shape(own), pool, map_shape(pooled), weights, window, map_shape(out), groups,
-        pool_after, narrow, _each(path.amplitude, layer), _each(path.shift, layer), weights.shape[-1],
+        pool_after, _exact(weights, groups, prod(pool.kernel), largest[path.source]), _each(path.amplitude, layer), _each(path.shift, layer), weights.shape[-1],
     )  # fmt: skip
+
+
+def _exact(weights: Integers, groups: int, pooled: int, largest: Reals) -> str:
+    """How much of a window can be added up in 16 bits: spikes, of which a pooled pixel has up to `pooled` per channel."""
+    if largest.max(initial=0) > 1 or np.abs(weights).max(initial=0) > 127:
+        return WIDE
+    if groups > 1:  # each spike is added by itself
+        return "IDSNN_AT_ONCE"
+    most = {name: pooled * np.abs(weights).sum(axes).max(initial=0) for name, axes in EXACT.items()}
+    return next((name for name, sum_ in most.items() if sum_ < NARROW), WIDE)
 
 
 def _parts(path: Path, name: str) -> tuple[list[Any], Any | None, list[Any]]:

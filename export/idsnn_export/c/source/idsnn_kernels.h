@@ -9,7 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "idsnn_bits.h" /* IDSNN_STEPS, and idsnn_bits: the type of a pattern, with a bit for each of them */
+/* IDSNN_STEPS; idsnn_bits, a pattern with a bit for each of them; idsnn_place, x * channels + channel of any map that
+ * weights read; IDSNN_PATHS, the most into one layer */
+#include "idsnn_bits.h"
 
 #define IDSNN_INPUT (-1)  /* a path's source: the image, or the frames */
 #define IDSNN_NOWHERE (-1) /* a place in the arena that is not needed */
@@ -21,6 +23,10 @@ typedef struct {
 typedef struct { /* zeros around the map are `pad` before; what is behind follows from the sizes */
   int32_t kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, hole_y, hole_x;
 } idsnn_window;
+
+/* How far sums of weights stay inside 16 bits, proved when this was written: over the whole window, over a row of it, over
+ * one of its pixels; or not at all. */
+typedef enum { IDSNN_AT_ONCE, IDSNN_BY_ROW, IDSNN_BY_TAP, IDSNN_WIDE } idsnn_exact;
 
 /* One way into a layer: source, pooling, weights, pooling. Every sum is exact. */
 typedef struct {
@@ -35,10 +41,12 @@ typedef struct {
   idsnn_shape to;           /* the map that the weights give */
   int32_t groups;
   idsnn_window pool_after;
-  int32_t narrow;           /* 1: no sum leaves 16 bits, proved when this was written */
+  idsnn_exact exact;
   const int32_t *amplitude; /* per output channel, where there are no weights */
   const int32_t *shifted;   /* per output channel, where there are: 2^shift */
   int32_t stride;           /* output channels of a group, rounded up to 8 */
+  int32_t lists;            /* bytes into the scratch */
+  int32_t list_rows, list_capacity; /* rows listed at a time, entries of each at most */
 } idsnn_path;
 
 /* A constant per channel, or per neuron where `each` is 1. */
@@ -68,10 +76,7 @@ typedef struct {
   const int16_t *table;    /* [channel][256]: what a pixel or count stands for */
   idsnn_shape input;
   int32_t is_static;       /* 1: one image for all steps; 0: a frame per step */
-  int32_t scratch;         /* bytes into the arena */
-  int32_t row_capacity;    /* neurons in a row of any layer */
-  int32_t sum_capacity;    /* channels of any path */
-  int32_t list_rows, list_width, list_capacity; /* rows listed at a time, their pixels and spikes at most */
+  int32_t scratch;         /* bytes into the arena: a row of x at all steps, then lists */
 } idsnn_network;
 
 /* Steps first..last-1 of one layer, over its whole map. `keep`: membranes go on from the last call and stay for the next,
