@@ -58,7 +58,7 @@ def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
     golden = np.take(pixels, np.arange(min(GOLDEN, pixels.shape[axis])), axis)
     labels = data.labels or tuple(map(str, range(int(np.prod(network.readout.shape)))))
     with replacing_folder(out, config.force) as folder:
-        write_c(folder, network, out.name, golden, labels)
+        write_c(folder, network, out.name, golden, labels, config.isa)
     return out, figures
 
 

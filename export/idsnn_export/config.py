@@ -13,6 +13,7 @@ from idsnn_deploy.flags import about, flag
 from idsnn_deploy.manifest import Encoding, Holds
 
 Format = Literal["nir", "onnx", "all", "c"]
+Isa = Literal["portable", "avx2"]
 Pooling = Literal["avg", "sum"]
 GRAPHS = ("onnx", "step", "probe")
 
@@ -43,6 +44,7 @@ class ExportConfig:
     format: Format = flag(
         "all", "model.nir, model.onnx, or both; c: a folder of C99 instead of a bundle", group="files"
     )
+    isa: Isa = flag("portable", "of --format c: C99 alone, or with AVX2's instructions for its sums")
     graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs, of onnx, step and probe", "LIST")
     int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
     weights_int8: bool = flag(False, "also 8-bit weights, for size alone")
@@ -76,6 +78,7 @@ class ExportConfig:
             object.__setattr__(self, name, value and Path(value))
         for name, value, known in (
             ("--format", self.format, get_args(Format)),
+            ("--isa", self.isa, get_args(Isa)),
             ("--pool", self.pool, get_args(Pooling)),
             ("--encoding", self.encoding, (None, *get_args(Encoding))),
             *(("--graphs", graph, GRAPHS) for graph in self.graphs),
@@ -100,6 +103,8 @@ class ExportConfig:
             )
         if self.format == "c" and (self.int8 or self.weights_int8):
             raise UsageError("--format c is in whole numbers already; leave out --int8 and --weights-int8")
+        if self.format != "c" and self.isa != "portable":
+            raise UsageError(f"--isa {self.isa} is for --format c; this export's is {self.format}")
         if self.int8 and self.weights_int8:
             raise UsageError("--int8 and --weights-int8 both make model.int8.onnx; choose one")
         self._check_factory()

@@ -79,14 +79,15 @@ def path_row(path: Path, layer: Layer, shapes: dict[str, tuple[int, ...]], large
     weights, window, groups, out = _convolution(weighted, pooled, any(flat))
     _at_most_one(after, layer.name)
     pool_after = pool_window(after[0]) if after else NO_WINDOW
+    exact = _exact(weights, groups, prod(pool.kernel), largest[path.source])
     return PathRow(
         path.source, path.delayed, map_shape(own), pool, map_shape(pooled), weights, window, map_shape(out), groups,
-        pool_after, _exact(weights, groups, prod(pool.kernel), largest[path.source]), _each(path.amplitude, layer), _each(path.shift, layer), weights.shape[-1],
+        pool_after, exact, _each(path.amplitude, layer), _each(path.shift, layer), weights.shape[-1],
     )  # fmt: skip
 
 
 def _exact(weights: Integers, groups: int, pooled: int, largest: Reals) -> str:
-    """How much of a window can be added up in 16 bits: spikes, of which a pooled pixel has up to `pooled` per channel."""
+    """How much of a window 16 bits can add up, where a pooled pixel has up to `pooled` spikes per channel."""
     if largest.max(initial=0) > 1 or np.abs(weights).max(initial=0) > 127:
         return WIDE
     if groups > 1:  # each spike is added by itself

@@ -16,10 +16,17 @@ from ..reference.integer import IntegerNetwork, run_integer
 from .emit import model_files, resource, wrapped
 
 FIXED = ("idsnn_kernels.c", "idsnn_kernels.h", "main.c", "Makefile")
+# What sums of weights are written for: the compiler's flags, and the file that has them.
+ISAS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "portable": ("", ()),
+    "avx2": ("-mavx2 -DIDSNN_AVX2", ("idsnn_avx2.h",)),
+}
 Bytes = NDArray[np.uint8]
 
 
-def write_c(folder: Path, network: IntegerNetwork, name: str, golden: Bytes, labels: Sequence[str]) -> None:
+def write_c(
+    folder: Path, network: IntegerNetwork, name: str, golden: Bytes, labels: Sequence[str], isa: str = "portable"
+) -> None:
     """Writes the network into `folder`; the same bytes every time.
 
     Args:
@@ -29,12 +36,15 @@ def write_c(folder: Path, network: IntegerNetwork, name: str, golden: Bytes, lab
         golden: inputs, uint8 (N, *input_shape), or (T, N, *input_shape) where they vary in time; they are answered by
             `run_integer`.
         labels: of the classes.
+        isa: a key of `ISAS`.
 
     Raises:
         UnsupportedError: a network that C has no form for.
     """
     files = model_files(network, name)
-    files |= {each: resource(each) for each in FIXED}
+    flags, sources = ISAS[isa]
+    files |= {each: resource(each) for each in (*FIXED, *sources)}
+    files["Makefile"] = files["Makefile"].replace("\nISA =\n", f"\nISA = {flags}\n" if flags else "\nISA =\n")
     files["golden.h"] = _golden(network, golden)
     files["README.md"] = _readme(files, network, name, labels)
     for each, text in files.items():

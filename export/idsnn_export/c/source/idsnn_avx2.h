@@ -40,11 +40,11 @@ static inline void add_pair16(__m256i sum[IDSNN_STEPS], const int8_t *v, const i
 }
 
 /* Every spike of every piece, in pairs; the last of an odd number goes with itself, silent. */
-#define ROW(e) (weights + (size_t)((int32_t)(e)->place + shift) * stride)
+#define ROW(e) (weights + ((size_t)(e)->place * stride + shift)) /* modulo 2^64, so a shift below 0 is one, too */
 #define FOR_PAIRS(add)                                            \
   for (; g != end; g++) {                                         \
     const spike *e = list + g->first, *const stop = list + g->stop; \
-    const int32_t shift = g->shift;                               \
+    const size_t shift = (size_t)(ptrdiff_t)g->shift * stride;    \
     for (; stop - e >= 2; e += 2) add(ROW(e), ROW(e + 1), e[0].bits, e[1].bits); \
     if (e != stop) add(ROW(e), ROW(e), e->bits, 0);               \
   }

@@ -69,7 +69,7 @@ static const idsnn_bits *patterns(const uint8_t *arena, const idsnn_layer *layer
 /* ---- weights of spikes ------------------------------------------------------------------------------------------- */
 
 /* What a step adds of a row of weights. With vectors masking costs less than asking; without, asking costs less. */
-#if defined(__SSE2__) || defined(__ARM_NEON) || defined(__riscv_vector)
+#if !defined(IDSNN_SCALAR) && (defined(__SSE2__) || defined(__ARM_NEON) || defined(__riscv_vector))
 #define EIGHT(v) v, v, v, v, v, v, v, v
 #define LANES16(v) {EIGHT(v), EIGHT(v)}
 #define NIBBLE(b) {LANES16(-((b) & 1)), LANES16(-((b) >> 1 & 1)), LANES16(-((b) >> 2 & 1)), LANES16(-((b) >> 3 & 1))}
@@ -164,22 +164,21 @@ static void add_spikes(const reader *r, const piece *g, const piece *end, size_t
 }
 
 /* The input's values of some pieces: x[t] += unit * sum, the same at `steps` steps. */
-#define AMOUNTS 16
-#define ADD_AMOUNTS(name, weight_type)                                                                              \
+#define ADD_AMOUNTS(name, weight_type, lanes)                                                                       \
   static void name(const piece *g, const piece *end, const amount *list, const weight_type *weights, size_t stride, \
-                   size_t lanes, int32_t sum[AMOUNTS]) {                                                            \
+                   int32_t *sum) {                                                                                  \
+    int32_t held[lanes] = {0};                                                                                      \
     for (; g != end; g++)                                                                                           \
-      for (int32_t e = g->first; e != g->stop; e++) {                                                               \
-        const weight_type *const w = weights + (size_t)((int32_t)list[e].place + g->shift) * stride;                \
-        const int32_t value = list[e].value;                                                                        \
-        if (lanes == AMOUNTS)                                                                                       \
-          for (size_t j = 0; j < AMOUNTS; j++) sum[j] += value * w[j];                                              \
-        else                                                                                                        \
-          for (size_t j = 0; j < 8; j++) sum[j] += value * w[j];                                                    \
+      for (const amount *e = list + g->first, *const stop = list + g->stop; e != stop; e++) {                       \
+        const weight_type *const w = weights + (size_t)((int32_t)e->place + g->shift) * stride;                     \
+        for (size_t j = 0; j < (lanes); j++) held[j] += e->value * w[j];                                            \
       }                                                                                                             \
+    memcpy(sum, held, sizeof held);                                                                                 \
   }
-ADD_AMOUNTS(amounts8, int8_t)
-ADD_AMOUNTS(amounts16, int16_t)
+ADD_AMOUNTS(amounts8_8, int8_t, 8)
+ADD_AMOUNTS(amounts8_16, int8_t, 16)
+ADD_AMOUNTS(amounts16_8, int16_t, 8)
+ADD_AMOUNTS(amounts16_16, int16_t, 16)
 
 static void add_amounts(const reader *r, const piece *g, const piece *end, size_t group, int32_t *x, size_t next,
                         int32_t steps) {
@@ -188,13 +187,14 @@ static void add_amounts(const reader *r, const piece *g, const piece *end, size_
   const int32_t *unit = p->shifted + group * n;
   const amount *list = (const amount *)r->list;
   x += group * n;
-  for (size_t c = 0; c < stride; c += AMOUNTS) {
-    const size_t lanes = stride - c < AMOUNTS ? 8 : AMOUNTS;
-    int32_t sum[AMOUNTS] = {0};
+  for (size_t c = 0; c < stride; c += 16) {
+    const int whole = stride - c >= 16;
+    const size_t lanes = whole ? 16 : 8;
+    int32_t sum[16];
     if (p->weights8 != NULL)
-      amounts8(g, end, list, p->weights8 + c, stride, lanes, sum);
+      (whole ? amounts8_16 : amounts8_8)(g, end, list, p->weights8 + c, stride, sum);
     else
-      amounts16(g, end, list, p->weights16 + c, stride, lanes, sum);
+      (whole ? amounts16_16 : amounts16_8)(g, end, list, p->weights16 + c, stride, sum);
     for (int32_t t = 0; t < steps; t++) ENTER(sum, unit + c, x + (size_t)t * next + c, lanes, n - c)
   }
 #ifdef IDSNN_COUNT
@@ -223,8 +223,8 @@ static int32_t list_pixel(const idsnn_bits *pixel, int32_t channels, uint32_t pl
     const int32_t n = channels - c < LISTED ? channels - c : LISTED;
     if (n == LISTED && silent(pixel + c)) continue;
     for (int32_t j = c; j < c + n; j++) {
-      const idsnn_bits bits =
-          whole ? pixel[j] : (idsnn_bits)((((uint64_t)pixel[j] << (delayed ? 1 : 0)) >> first) & steps);
+      const uint64_t moved = ((uint64_t)pixel[j] << (delayed ? 1 : 0)) >> first;
+      const idsnn_bits bits = (idsnn_bits)(whole ? pixel[j] : moved & steps);
       list[count].place = (idsnn_place)(place + (uint32_t)j);
       list[count].bits = bits;
       count += bits != 0;
