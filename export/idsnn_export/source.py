@@ -228,10 +228,9 @@ def _from_factory(config: ExportConfig, factory: str) -> Source:
 
 
 def _refuse_other_encoding(factory: str, network: Network, frames: bool) -> None:
-    """A forward that runs over all steps knows whether it takes frames."""
-    if network.timesteps is not None and network.frames != frames:
-        takes = "frames" if network.frames else "static"
-        raise UsageError(f"{factory}: its forward takes {takes} input; give --encoding {takes}")
+    """A forward that repeats its image itself takes no frames; one that takes frames takes one image T times, too."""
+    if network.timesteps is not None and frames and not network.frames:
+        raise UsageError(f"{factory}: its forward takes static input; leave --encoding out")
 
 
 def _drawn(shape: tuple[int, ...], metadata: Metadata, *, pixels: bool) -> Callable[[int, str], Array]:

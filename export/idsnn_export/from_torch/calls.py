@@ -21,7 +21,7 @@ from idsnn.neuron import LIF
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from ..graph.shapes import Shape
-from . import functions, layouts, over_time
+from . import functions, layouts, over_time, own_nodes, spikingjelly_calls
 from .cells import Fire, Weigh
 from .fold_batchnorm import rebuilt
 from .nodes import refuse_layer
@@ -51,7 +51,9 @@ class Recorded(NamedTuple):
     whole: bool
 
 
-def record(model: nn.Module, function: str, shape: Shape, timesteps: int | None, *, frames: bool) -> Recorded:
+def record(
+    model: nn.Module, function: str, shape: Shape, timesteps: int | None, *, frames: bool, nodes: own_nodes.Nodes
+) -> Recorded:
     """One run of `model`'s forward, or of another of its functions.
 
     Args:
@@ -60,12 +62,13 @@ def record(model: nn.Module, function: str, shape: Shape, timesteps: int | None,
         shape: of one sample at one step.
         timesteps: T, for a forward that asks for it, and for frames.
         frames: the input is (T, N, ...), else (N, ...).
+        nodes: the caller's own table, whose types are layers.
 
     Raises:
         UnsupportedError, GraphError: something that has no form in NIR, with layer and line.
         NotOneStepError: the forward wants frames.
     """
-    calls = Calls(model, shape, timesteps)
+    calls = Calls(model, shape, timesteps, nodes)
     x: Value = Sum(((Op("the input", None, (), None, shape), 1.0),), shape)
     if frames:
         every = (Op("the input", None, (), t, shape) for t in range(timesteps or 0))
@@ -105,8 +108,8 @@ def arguments(forward: Callable[..., Any], timesteps: int | None, state: Any) ->
 class Calls:
     """Who is told of everything that is done with stand-ins."""
 
-    def __init__(self, model: nn.Module, shape: Shape, timesteps: int | None) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, shape: Shape, timesteps: int | None, nodes: own_nodes.Nodes) -> None:
+        self.model, self.nodes = model, nodes
         self.paths = {module: path or type(module).__name__ for path, module in model.named_modules()}
         self.owners = {id(p): path.rpartition(".")[0] for path, p in model.named_parameters()}
         self.batch = next(n for n in (11, 13, 17, 19, 23, 29, 31, 37) if n not in (*shape, timesteps))
@@ -145,9 +148,9 @@ class Calls:
     def is_layer(self, module: nn.Module) -> bool:
         """Whether a module is noted, and not looked into."""
         kind = type(module)
-        return kind not in CONTAINERS and (
-            isinstance(module, SpikingNeuron) or f"{kind.__module__}.".startswith(LEAVES)
-        )
+        framework = isinstance(module, SpikingNeuron) or f"{kind.__module__}.".startswith(LEAVES)
+        known = kind not in CONTAINERS and (framework or spikingjelly_calls.is_spikingjelly(module))
+        return kind in self.nodes or known
 
     def shape(self, stand_in: StandIn) -> tuple[int, ...]:
         """With batch and time."""
@@ -219,15 +222,16 @@ class Calls:
             what = "a state that the caller hands in" if value.op is None else "a state that is no membrane"
             raise UnsupportedError(f"{source_line() or 'the forward'}: reads {what}, which has no NIR form")
         op = value.op
-        readout = self._cached(("membrane", op.path), lambda: Readout(op.module))
-        return self._op(f"{op.path}.membrane", readout, Sum(((op, 1.0),), op.shape), op.shape)
+        readout = self.cached(("membrane", op.path), lambda: Readout(op.module))
+        return self.op(f"{op.path}.membrane", readout, Sum(((op, 1.0),), op.shape), op.shape)
 
     def made(self, name: str, options: tuple[Any, ...], make: Callable[[], nn.Module]) -> tuple[str, nn.Module]:
         """A module that stands for a function, the same for the same options, and its path."""
         path = ".".join(filter(None, (self._within[-1] if self._within else "", name)))
-        return path, self._cached((path, options), make)
+        return path, self.cached((path, options), make)
 
-    def _cached(self, key: Any, make: Callable[[], nn.Module]) -> nn.Module:
+    def cached(self, key: Any, make: Callable[[], nn.Module]) -> nn.Module:
+        """The same module for the same key."""
         if key not in self._functions:
             self._functions[key] = make().eval()
         return self._functions[key]
@@ -241,19 +245,24 @@ class Calls:
     def called(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """A module of the model called."""
         path = self.paths.get(module, type(module).__name__)
-        if isinstance(module, NOTHING):
-            return args[0]
-        if isinstance(module, SpikingNeuron):
-            return self._spiking(path, module, *args, **kwargs)
-        if len(args) != 1 or kwargs:
-            raise UnsupportedError(f"{self._layer(path, module)}: is given more than one tensor; layers take one")
         try:
-            return self.layer(path, module, self._readable(args[0]))
+            if isinstance(module, SpikingNeuron) and type(module) not in self.nodes:
+                return self._spiking(path, module, *args, **kwargs)
+            if len(args) != 1 or kwargs:
+                raise ReasonError("is given more than one tensor; layers take one")
+            value = self._readable(args[0])
+            if type(module) in self.nodes:
+                return own_nodes.called(self, path, module, value)
+            if spikingjelly_calls.is_spikingjelly(module):
+                return spikingjelly_calls.called(self, path, module, value)
+            return self.layer(path, module, value)
         except ReasonError as error:
             raise type(error)(f"{self._layer(path, module)}: {error}") from None
 
     def layer(self, path: str, module: nn.Module, value: Value) -> Value:
         """A module applied to a value of any kind."""
+        if isinstance(module, NOTHING):
+            return value
         refuse_layer(path, module, source_line())
         if isinstance(value, Sequence):
             if value.axes != "folded" and not isinstance(module, (nn.Linear, Weigh)):
@@ -272,7 +281,7 @@ class Calls:
             return self._joined(path, module, value)
         if isinstance(module, nn.MaxPool2d):
             return self._max_pool(path, module, value)
-        return self._op(path, module, value, self._shape_of(path, module, value.shape))
+        return self.op(path, module, value, self._shape_of(path, module, value.shape))
 
     def _joined(self, path: str, module: nn.Module, value: Joined) -> Value:
         """W cat(a, b) = W_a a + W_b b"""
@@ -288,8 +297,8 @@ class Calls:
         for part in value.parts:
             last = first + part.shape[0]
             columns = (first, last)
-            sliced = self._cached((path, *columns), lambda columns=columns: _columns(module, *columns))  # type: ignore[misc]
-            found = self._op(path, sliced, part, self._shape_of(path, sliced, part.shape))
+            sliced = self.cached((path, *columns), lambda columns=columns: _columns(module, *columns))  # type: ignore[misc]
+            found = self.op(path, sliced, part, self._shape_of(path, sliced, part.shape))
             total, first = found if total is None else total.plus(found), last
         assert total is not None
         return total
@@ -304,33 +313,38 @@ class Calls:
         if module.dilation not in (1, (1, 1)):
             raise UnsupportedError(f"{self._layer(path, module)}: dilation has no NIR form; leave it out")
         window = (module.kernel_size, module.stride, module.padding)
-        counts = self._cached((path, "sum", window), lambda: SumPool2d(*window))
-        fire = self._cached((path, "any", window), lambda: Fire(single(0.5)))
+        counts = self.cached((path, "sum", window), lambda: SumPool2d(*window))
+        fire = self.cached((path, "any", window), lambda: Fire(single(0.5)))
         shape = self._shape_of(path, counts, value.shape)
-        counted = self._op(f"{path}.sum", counts, value, shape)
-        return self._op(path, fire, counted, shape)
+        counted = self.op(f"{path}.sum", counts, value, shape)
+        return self.op(path, fire, counted, shape)
 
     def _spiking(self, path: str, module: Any, x: Any, *states: Any, **named: Any) -> Any:
         """One step of a spiking layer, which is its k-th call."""
-        where = self._layer(path, module)
         refuse_layer(path, module, source_line())
         value = self._readable(x)
-        if not isinstance(value, Sum):
-            raise UnsupportedError(f"{where}: is given more than one step, and takes one at a time")
-        before = self.calls.setdefault(path, [])
         handed = dict(zip(HANDED[kind_in(module)], states, strict=False))
-        self.states.check(where, module, before, {**handed, **named})
-        op = self._new(path, module, value, value.shape, time=len(before), spiking=True)
-        before.append(op)
-        spikes = Sum(((op, 1.0),), op.shape)
+        self.states.check(self._layer(path, module), module, self.calls.get(path, []), {**handed, **named})
+        spikes = self.fired(path, module, value)
+        ((op, _),) = spikes.terms
         if (module.init_hidden and not module.output) or (isinstance(module, LIF) and not states and not named):
             return spikes
         membrane = MEMBRANE[kind_in(module)]
         return (spikes, *(State(op, i, i == membrane, op.shape) for i in range(1, membrane + 1)))
 
+    def fired(self, path: str, module: nn.Module, value: Value, shape: Shape | None = None) -> Sum:
+        """The next step of a layer that remembers the one before."""
+        if not isinstance(value, Sum):
+            raise ReasonError("is given more than one step, and takes one at a time")
+        before = self.calls.setdefault(path, [])
+        op = self._new(path, module, value, shape or value.shape, time=len(before), spiking=True)
+        before.append(op)
+        return Sum(((op, 1.0),), op.shape)
+
     # ---- operations ----
 
-    def _op(self, path: str, module: nn.Module, value: Sum, shape: Shape) -> Sum:
+    def op(self, path: str, module: nn.Module, value: Sum, shape: Shape) -> Sum:
+        """A call of a layer that remembers nothing."""
         return Sum(((self._new(path, module, value, shape, time=value.time), 1.0),), shape)
 
     def _new(

@@ -25,10 +25,11 @@ from ..graph.metadata import Metadata, write_metadata
 from ..graph.plan import fill_types
 from ..graph.shapes import Shape, infer_shape
 from ..graph.timing import DEFAULT_DT
+from .expand import expanded
 from .fold_batchnorm import WEIGHTED, fold, rebuilt
 from .network import INPUT, OUTPUT, Layer, Network
 from .nodes import NODES, kind_of
-from .snntorch_neurons import expanded
+from .own_nodes import Nodes
 from .sum_pooling import average_to_sum
 from .tracing import trace_model
 
@@ -41,6 +42,7 @@ def to_nir(
     dt: float | None = None,
     pool: str = "avg",
     metadata: Metadata | None = None,
+    nodes: Nodes | None = None,
 ) -> nir.NIRGraph:
     """The NIR graph of one time step of `model`, as it is in eval mode.
 
@@ -53,13 +55,15 @@ def to_nir(
         dt: the step in seconds that time constants refer to; None: the metadata's, else 1e-4.
         pool: `avg`, or `sum` for pooling that keeps spikes whole numbers.
         metadata: how the graph is to be run, stored in it.
+        nodes: the caller's own table, {layer type: function(layer, shape of its input) → NIR node}; it goes first.
 
     Raises:
         UnsupportedError: a layer that NIR cannot say, named by its dotted path.
         GraphError: layers whose shapes do not meet.
     """
     dt = _step(dt, metadata)
-    network = prepare(model, input_shape, dt=dt, pool=pool, timesteps=metadata.timesteps if metadata else timesteps)
+    steps = metadata.timesteps if metadata else timesteps
+    network = prepare(model, input_shape, dt=dt, pool=pool, timesteps=steps, nodes=nodes)
     graph = to_graph(network, input_shape)
     if metadata is not None:
         write_metadata(graph, _agreeing(metadata, network))
@@ -70,10 +74,9 @@ def to_nir(
 
 
 def _agreeing(metadata: Metadata, network: Network) -> Metadata:
-    """Metadata with the network's readout; a forward over all steps must take the input that they say."""
-    if network.timesteps is not None and network.frames != (metadata.encoding == "frames"):
-        takes = "frames" if network.frames else "static"
-        raise UnsupportedError(f"the forward takes {takes} input; the metadata say encoding = {metadata.encoding!r}")
+    """Metadata with the network's readout; a forward that repeats its image itself takes no frames."""
+    if network.timesteps is not None and metadata.encoding == "frames" and not network.frames:
+        raise UnsupportedError("the forward takes static input; the metadata say encoding = 'frames'")
     return replace(metadata, readout=network.readout)
 
 
@@ -84,11 +87,12 @@ def prepare(
     dt: float | None = None,
     pool: str = "avg",
     timesteps: int | None = None,
+    nodes: Nodes | None = None,
 ) -> Network:
     """The network that the file will describe, number for number, still in torch: what the exact gate runs."""
     if pool not in ("avg", "sum"):
         raise ValueError(f"pool = {pool!r}: 'avg' or 'sum'")
-    network = trace_model(model, input_shape, timesteps)
+    network = trace_model(model, input_shape, timesteps, nodes)
     network = expanded(network, DEFAULT_DT if dt is None else dt)
     network = with_windows(fold(network), input_shape)
     if pool == "sum":

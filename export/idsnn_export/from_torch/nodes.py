@@ -24,7 +24,9 @@ from ..graph.shapes import Shape
 from .cells import Fire, Leak, Membrane, Recur, Synapse, Weigh
 from .fold_batchnorm import FOLDS_INTO
 from .network import Layer
+from .own_nodes import OwnNode
 from .snntorch_neurons import SPIKING, Readout
+from .spikingjelly_neurons import is_neuron
 from .sum_pooling import SumPool2d
 
 
@@ -42,7 +44,8 @@ def refuse_layer(path: str, module: nn.Module, line: str = "") -> None:
 
 def kind_of(layer: Layer) -> type[nn.Module]:
     """The layer's key in `NODES`; any spiking layer, and its membrane where it is read, will be cells."""
-    return Membrane if isinstance(layer.module, (*SPIKING, Readout)) else type(layer.module)
+    cell = isinstance(layer.module, (*SPIKING, Readout, OwnNode)) or is_neuron(layer.module)
+    return Membrane if cell else type(layer.module)
 
 
 def _array(values: Tensor) -> Array:

@@ -24,7 +24,7 @@ from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import UnsupportedError
 
 from .cells import Fire, Leak, Membrane, Recur, Synapse, Weigh
-from .network import Layer, Network
+from .network import Layer
 
 BIAS = "its recurrent bias has no NIR form with {0} = 1; use {0} below 1, or no bias"
 LATE = "reset_delay={} with reset by {!r} has no NIR form; use reset_delay={}"
@@ -68,26 +68,18 @@ class _Neuron:
         return UnsupportedError(f"{self.layer}: {reason}")
 
 
-def expanded(network: Network, dt: float) -> Network:
-    """The network with twins for its spiking layers, every parameter at the float32 number of the file.
+def twins_of(layer: Layer, shown: bool, dt: float) -> list[Layer]:
+    """The twins of a layer, every parameter at the float32 number of the file.
+
+    Args:
+        layer: a neuron of snnTorch.
+        shown: whether somebody reads its membrane.
+        dt: the step in seconds.
 
     Raises:
         UnsupportedError: a combination of options with no form in NIR, with the layer, the reason and the way out.
     """
-    read = {layer.module.neuron[0] for layer in network.layers if isinstance(layer.module, Readout)}
-    layers: list[Layer] = []
-    for layer in network.layers:
-        if isinstance(layer.module, Readout):
-            continue  # the `_membrane` of its neuron has its name
-        neuron = isinstance(layer.module, SPIKING)
-        layers += _twins(_numbers(layer, layer.module in read, dt)) if neuron else [layer]
-    names = [layer.name for layer in layers]
-    twice = next((layer for i, layer in enumerate(layers) if layer.name in names[:i]), None)
-    if twice is not None:
-        raise UnsupportedError(
-            f"{twice.path}: two nodes would be named {twice.name!r}, one of them part of a neuron; rename"
-        )
-    return replace(network, layers=tuple(layers)).pruned()
+    return _twins(_numbers(layer, shown, dt))
 
 
 def kind_in(module: nn.Module) -> type[nn.Module] | None:

@@ -2,7 +2,7 @@
 
 | SpikingJelly | torch |
 |---|---|
-| `layer.Conv1d`, `Conv2d`, `Linear`, `BatchNorm1d`, `BatchNorm2d`, `AvgPool2d`, `MaxPool2d`, `Flatten`, ... | the class of the same name, which it is derived from |
+| `layer.Conv2d`, `Linear`, `BatchNorm2d`, `AvgPool2d`, `Flatten`, ... | the class that it is derived from |
 | `layer.ThresholdDependentBatchNorm1d`, `2d` | `BatchNorm1d`, `2d`: alpha and v_th are in its weight |
 | `layer.WSConv2d`, `WSLinear` | `Conv2d`, `Linear` with the standardized weight |
 | `layer.VotingLayer` | `Linear`, whose rows are 1/n over the n votes of a class |
@@ -54,7 +54,9 @@ def plain(path: str, module: Any, features: int) -> nn.Module:
         return _votes(module.voting_size, features)
     kind = RENAMED.get(name) or getattr(nn, name, None)
     if kind is None or (name not in RENAMED and not isinstance(module, kind)):
-        raise UnsupportedError(f"{path} ({name}): has no NIR form; of SpikingJelly's layers those of torch's names have")
+        raise UnsupportedError(
+            f"{path} ({name}): has no NIR form; of SpikingJelly's layers those of torch's names have"
+        )
     return _as(module, kind)
 
 

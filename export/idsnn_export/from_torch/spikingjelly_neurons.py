@@ -8,9 +8,9 @@ All are one equation of u = (v - v_reset) / gain, with gain = 1/tau where the in
 
     u = beta u + x,    s = u >= (theta - v_reset) / gain,    beta = 1 - 1/tau, of IFNode 1;    u is 0 at first
 
-Reset to a value is one node, LIF or IF (`Membrane`). Reset by subtraction takes theta / gain off before the next decay:
-Leak `_membrane`, Fire under the layer's own name, Weigh `_reset` with -beta theta / gain. NIR fires at v > theta, so its
-threshold is the largest float32 that ONNX's comparison, in units of the input, still sees below SpikingJelly's.
+Reset to a value is one node, LIF or IF (`Membrane`). Reset by subtraction takes theta / gain off before the next
+decay: Leak `_membrane`, Fire under the layer's own name, Weigh `_reset` with -beta theta / gain. NIR fires at v above
+its threshold, which is the largest float32 that ONNX's comparison, in units of the input, still sees below theta.
 
 Neurons are known by name: nothing is imported that the model did not import.
 """
@@ -51,9 +51,14 @@ class _Numbers:
     at_theta: bool  # fires where u equals theta
 
 
-def is_spikingjelly(module: nn.Module) -> bool:
+def is_neuron(module: nn.Module) -> bool:
     """Whether it is a neuron of SpikingJelly, or derived from one."""
     return any(f"{kind.__module__}.".startswith(f"{HOME}.") for kind in type(module).__mro__)
+
+
+def start(module: Any) -> Any:
+    """The membrane that a neuron starts from, if nothing else is said; 0 for those of snnTorch."""
+    return 0.0 if getattr(module, "v_reset", None) is None else module.v_reset
 
 
 def cells_of(layer: Layer, dt: float) -> list[Layer]:
@@ -95,13 +100,12 @@ def single(values: Any) -> Array:
 def _numbers(layer: Layer) -> _Numbers:
     module = layer.module
     _refuse_other_dynamics(layer)
-    v_reset = 0.0 if module.v_reset is None else module.v_reset
-    theta = _double(module.v_threshold) - v_reset
+    theta = _double(module.v_threshold) - start(module)
     rate = _rate(module)
     if rate is None:
         return _Numbers(np.ones(()), theta, module.v_reset is None, _fires_at_theta(layer))
     if not ((rate > 0) & (rate <= 1)).all():
-        raise UnsupportedError(f"{layer}: tau = {float(1 / rate.max()):g}; it must be finite and at least 1")
+        raise UnsupportedError(f"{layer}: 1 / tau = {float(rate.max()):g}; it must be above 0 and at most 1")
     theta = theta / rate if module.decay_input else theta
     return _Numbers(1 - rate, theta, module.v_reset is None, _fires_at_theta(layer))
 
@@ -123,9 +127,9 @@ def _refuse_other_dynamics(layer: Layer) -> None:
         raise UnsupportedError(
             f"{layer}: has a {changed[0]} of its own in place of {known.__name__}'s; say what it is with nodes={{...}}"
         )
-    start = module.get_reset_value("v")
-    if start != (0.0 if module.v_reset is None else module.v_reset):
-        raise UnsupportedError(f"{layer}: starts at {start} and resets to {module.v_reset}, which has no NIR form")
+    first = module.get_reset_value("v")
+    if first != start(module):
+        raise UnsupportedError(f"{layer}: starts at {first} and resets to {module.v_reset}, which has no NIR form")
     if getattr(module, "_neuron_precision", None) is not None:
         raise UnsupportedError(f"{layer}: computes in another precision than float32; leave that out")
 

@@ -18,6 +18,8 @@ import torch
 from idsnn_deploy.errors import UnsupportedError
 
 LIBRARIES = tuple(str(Path(file).parent) for file in (str(torch.__file__), str(snntorch.__file__), __file__))
+# What carries out SpikingJelly's layers; its models are read as a user's own code is.
+FRAMEWORKS = tuple(f"spikingjelly.activation_based.{part}" for part in ("base", "functional", "layer", "neuron"))
 
 
 class Listener(Protocol):
@@ -133,7 +135,7 @@ def source_line() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_name != "record_forward":
         file = frame.f_code.co_filename
-        if not file.startswith((*LIBRARIES, "<")):
+        if not file.startswith((*LIBRARIES, "<")) and not frame.f_globals.get("__name__", "").startswith(FRAMEWORKS):
             return f"{Path(file).name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from idsnn_deploy.errors import UnsupportedError
 
+from .spikingjelly_neurons import is_neuron, start
 from .values import Op, State, Sum
 
 STATES = ("spk", "syn", "mem")  # the names of snnTorch's states, in the order of their calls
@@ -26,9 +27,8 @@ class States:
 
     def __init__(self, model: nn.Module) -> None:
         self.set = False
-        neurons = [module for module in model.modules() if isinstance(module, SpikingNeuron)]
-        self._places = [(neuron, name) for neuron in neurons for name in STATES if hasattr(neuron, name)]
-        self._held: dict[tuple[nn.Module, str], Tensor] = {}
+        self._places = [(module, name) for module in model.modules() for name in _names(module)]
+        self._held: dict[tuple[nn.Module, str], Any] = {}
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
@@ -52,10 +52,10 @@ class States:
             before: its calls so far.
             handed: what it is given as its states, by name.
         """
-        for name in STATES:
-            held = self._held.get((module, name))
-            if held is not None and getattr(module, name) is not held:
-                self._from_rest(where, getattr(module, name), before)
+        for name in _names(module):
+            state = getattr(module, name)
+            if state is not self._held[module, name]:
+                self._from_rest(where, torch.as_tensor(state) - start(module), before)
                 self._hold(module, name)
         for name, state in handed.items():
             if isinstance(state, Tensor) or (isinstance(state, Sum) and not state.terms):
@@ -65,6 +65,12 @@ class States:
                     f"{where}: its state {name} must be its own of the step before, an argument of the forward, or "
                     "left out"
                 )
+
+    def remember(self, module: nn.Module, stand_in: Any) -> None:
+        """What a layer of SpikingJelly remembers after a call, should the forward read it."""
+        for name in _names(module):
+            setattr(module, name, stand_in)
+            self._hold(module, name)
 
     def _from_rest(self, where: str, state: Tensor, before: list[Op]) -> None:
         if state.numel() and state.any():
@@ -78,6 +84,13 @@ class States:
 
     def _hold(self, module: nn.Module, name: str) -> None:
         self._held[module, name] = getattr(module, name)
+
+
+def _names(module: nn.Module) -> list[str]:
+    """Of the states inside a layer."""
+    if isinstance(module, SpikingNeuron):
+        return [name for name in STATES if hasattr(module, name)]
+    return ["v"] if is_neuron(module) and hasattr(module, "v") else []
 
 
 def _is_state(value: Any, name: str, before: list[Op]) -> bool:

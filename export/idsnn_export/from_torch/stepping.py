@@ -19,6 +19,8 @@ from ..reference.interpreter import Trace
 from .calls import arguments
 from .cells import Cell, Fire, Stepped
 from .network import INPUT, Network
+from .own_nodes import Nodes
+from .spikingjelly_neurons import is_neuron
 from .states import STATES
 from .sum_pooling import SumPool2d
 from .tracing import trace_model
@@ -44,27 +46,30 @@ def run_prepared(network: Network, x: Array, timesteps: int, *, frames: bool = F
     )
 
 
-def run_model(model: nn.Module, x: Array, timesteps: int, *, frames: bool = False) -> tuple[Array, dict[str, Array]]:
+def run_model(
+    model: nn.Module, x: Array, timesteps: int, *, frames: bool = False, nodes: Nodes | None = None
+) -> tuple[Array, dict[str, Array]]:
     """Logits (N, ...) and {NIR node: spikes (T, N, ...) bool} of the model as it is, in float32, from rest.
 
     Its own forward runs: over all steps where it does so itself, else once for each step with the states in its layers;
     the spikes are caught on the way. Args as in `run_prepared`. The model must be in eval mode.
 
     Raises:
-        ValueError: the model is in training mode, or takes frames and is given images, or the other way round.
+        ValueError: the model is in training mode, or its forward takes images and is given frames.
     """
     if any(module.training for module in model.modules()):
         raise ValueError(f"{type(model).__name__} is in training mode; call .eval() first")
     if hasattr(model, "forward_step") and hasattr(model, "timesteps"):
         return _watched(model, torch.as_tensor(np.asarray(x, np.float32)), timesteps)
-    network = trace_model(model, x.shape[2:] if frames else x.shape[1:], timesteps)
-    if network.timesteps is not None and network.frames != frames:
-        wanted, got = ("frames", "images") if network.frames else ("images", "frames")
-        raise ValueError(f"{type(model).__name__}: its forward takes {wanted}, and is given {got}")
+    network = trace_model(model, x.shape[2:] if frames else x.shape[1:], timesteps, nodes)
+    if network.timesteps is not None and frames and not network.frames:
+        raise ValueError(f"{type(model).__name__}: its forward takes images, and is given frames")
     forward: Any = model.forward_step if hasattr(model, "forward_step") else model.forward
     given = arguments(forward, timesteps, None)
     values = torch.as_tensor(np.asarray(x, np.float32))
-    with _from_rest(model), _caught(model) as caught, torch.no_grad():
+    if network.frames and not frames:
+        values = values.expand(timesteps, *values.shape)  # the same image at every step
+    with _from_rest(model, nodes or {}), _caught(model, nodes or {}) as caught, torch.no_grad():
         if network.timesteps is None:
             inputs = values if frames else [values] * timesteps
             steps = torch.stack([_first(forward(each, **given)) for each in inputs])
@@ -90,21 +95,21 @@ def _read(answer: Any, network: Network) -> Array:
 
 
 @contextmanager
-def _caught(model: nn.Module) -> Iterator[dict[str, Array]]:
-    """{path: spikes (T, N, ...)} of the layers of snnTorch, whole when the run is over."""
+def _caught(model: nn.Module, nodes: Nodes) -> Iterator[dict[str, Array]]:
+    """{path: spikes (T, N, ...)} of spiking layers and those of the caller's table, whole when the run is over."""
     seen: dict[str, list[Array]] = {}
     caught: dict[str, Array] = {}
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            spikes = output[0] if isinstance(output, tuple) else output
-            seen.setdefault(name, []).append(spikes.numpy().copy())
+            spikes = (output[0] if isinstance(output, tuple) else output).numpy().copy()
+            seen.setdefault(name, []).extend(spikes if getattr(module, "step_mode", "s") == "m" else [spikes])
 
         return hook
 
     with ExitStack() as hooks:
         for name, module in model.named_modules():
-            if isinstance(module, SpikingNeuron):
+            if isinstance(module, SpikingNeuron) or is_neuron(module) or type(module) in nodes:
                 hooks.callback(module.register_forward_hook(keep(name)).remove)
         yield caught
         caught.update(_stacked(seen))
@@ -172,16 +177,26 @@ def _step(module: Any, x: Tensor, state: Any) -> Stepped:
 
 
 @contextmanager
-def _from_rest(model: nn.Module) -> Iterator[None]:
-    """snnTorch's layers at rest, and afterwards with the states that they had."""
+def _from_rest(model: nn.Module, nodes: Nodes) -> Iterator[None]:
+    """Spiking layers at rest, as their framework resets them, and afterwards with the states that they had."""
+    memories: list[Any] = [module for module in model.modules() if hasattr(module, "_memories")]  # SpikingJelly's
+    remembered = [dict(module._memories) for module in memories]
+    own: list[Any] = [module for module in model.modules() if type(module) in nodes]
+    said = [dict(vars(module)) for module in own]
     neurons = [module for module in model.modules() if isinstance(module, SpikingNeuron)]
     held = [(module, name) for module in neurons for name in STATES if hasattr(module, name)]
     kept = [getattr(module, name) for module, name in held]
     try:
         for module, name in held:
             setattr(module, name, torch.zeros(0))
+        for module in (*memories, *(each for each in own if hasattr(each, "reset"))):
+            module.reset()
         yield
     finally:
+        for module, attributes in zip(own, said, strict=True):
+            vars(module).update(attributes)
+        for memory, before in zip(memories, remembered, strict=True):
+            memory._memories.update(before)
         for (module, name), value in zip(held, kept, strict=True):
             setattr(module, name, value)
 
