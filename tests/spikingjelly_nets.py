@@ -176,6 +176,10 @@ def its_own_run(net: nn.Module, x: np.ndarray, mode: str) -> tuple[np.ndarray, d
     def keep(name: str) -> Callable[..., None]:
         def hook(module: Any, inputs: Any, output: Tensor) -> None:
             fired = output.numpy() > 0
+            if mode == "m" and len(fired) == x.shape[0] * x.shape[1] > x.shape[1]:
+                fired = fired.reshape(*x.shape[:2], *fired.shape[1:])  # in a container that folds time into the batch
+                spikes.setdefault(name, []).extend(fired)
+                return
             spikes.setdefault(name, []).extend(fired if module.step_mode == "m" else [fired])
 
         return hook
