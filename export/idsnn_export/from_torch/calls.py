@@ -7,7 +7,6 @@ the forward, and starts from zeros: anything else is refused where it happens.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from ..graph.shapes import Shape
 from . import functions, layouts, over_time, own_nodes, spikingjelly_calls
+from .arguments import arguments
 from .cells import Fire, Weigh
 from .fold_batchnorm import rebuilt
 from .nodes import refuse_layer
@@ -34,7 +34,6 @@ from .values import Joined, Largest, Op, ReasonError, Sequence, State, Sum, Tota
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 LEAVES = ("torch.nn.", "snntorch.")
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-STEPS = ("num_steps", "timesteps", "time_steps", "n_steps", "nb_steps", "num_timesteps", "steps", "time_step", "T")
 
 
 class Recorded(NamedTuple):
@@ -88,21 +87,6 @@ def record_forward(calls: Calls, forward: Callable[..., Any], x: Value, timestep
     except Exception as error:  # whatever the model's own code raises at a stand-in for a tensor
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnsupportedError(f"{type(calls.model).__name__}: its forward cannot be traced: {reason}") from error
-
-
-def arguments(forward: Callable[..., Any], timesteps: int | None, state: Any) -> dict[str, Any]:
-    """What a forward is given beside its input: T where it asks for steps by name or as an int, states elsewhere."""
-    given: dict[str, Any] = {}
-    for parameter in list(inspect.signature(forward).parameters.values())[1:]:
-        asked = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        if parameter.name in STEPS or (asked and parameter.annotation in (int, "int")):
-            if timesteps is not None:
-                given[parameter.name] = timesteps
-            elif asked:
-                raise UnsupportedError(f"the forward asks for {parameter.name}; give timesteps=T (--timesteps T)")
-        elif asked:
-            given[parameter.name] = state
-    return given
 
 
 class Calls:

@@ -16,7 +16,7 @@ from idsnn_deploy.arrays import Array
 from idsnn_deploy.readout import read_out
 
 from ..reference.interpreter import Trace
-from .calls import arguments
+from .arguments import arguments
 from .cells import Cell, Fire, Stepped
 from .network import INPUT, Network
 from .own_nodes import Nodes
