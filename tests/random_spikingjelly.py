@@ -97,7 +97,8 @@ class Maker:
 
     def conv(self, inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
         kernel = int(self.rng.choice([1, 3]))
-        kind = layer.WSConv2d if self.one("plain", "plain", "standardized") == "standardized" else layer.Conv2d
+        standardized = self.one("plain", "plain", "standardized") == "standardized" and kernel > 1  # of one number: NaN
+        kind = layer.WSConv2d if standardized else layer.Conv2d
         groups = 2 if inputs % 2 == outputs % 2 == 0 and self.rng.random() < 0.2 else 1
         made = kind(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bool(self.rng.integers(2)))
         norm = self.one("batch norm", "batch norm", "no norm")
