@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -80,6 +81,24 @@ def test_help_is_shown_without_a_single_package(module: str) -> None:
     assert len(names) < 200
 
 
+def examples(text: str) -> list[str]:
+    return [line for line in text.partition("examples:\n")[2].splitlines() if line.startswith("  idsnn-")]
+
+
+@pytest.mark.parametrize("command", ["run", "bench", "check", "info"])
+def test_help_of_each_of_deploy_s_commands_has_examples_that_parse(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from idsnn_deploy.cli import _parser
+
+    with pytest.raises(SystemExit):
+        _parser().parse_args([command, "--help"])
+    lines = examples(capsys.readouterr().out)
+    assert len(lines) == 3
+    for line in lines:
+        assert _parser().parse_args(line.partition("#")[0].split()[1:]).bundle == "BUNDLE"
+
+
 @pytest.mark.parametrize("module", COMMANDS.values(), ids=COMMANDS)
 def test_help_has_groups_three_examples_and_a_line_for_every_flag(
     module: str, capsys: pytest.CaptureFixture[str]
@@ -87,8 +106,7 @@ def test_help_has_groups_three_examples_and_a_line_for_every_flag(
     with pytest.raises(SystemExit):
         importlib.import_module(module).main(["--help"])
     text = capsys.readouterr().out
-    _, _, examples = text.partition("examples:\n")
-    assert sum(line.startswith("  idsnn-") for line in examples.splitlines()) >= 3
+    assert len(examples(text)) >= 3
     if module == "idsnn.cli":
         headings = ("\ndata:\n", "\nnetwork:\n", "\nmethod:\n", "\nschedule:\n", "\nrun:\n")
         assert [text.index(heading) for heading in headings] == sorted(text.index(heading) for heading in headings)
@@ -166,6 +184,16 @@ def test_the_first_line_comes_into_a_pipe_before_anything_heavy_is_loaded(module
     assert {module: prog for prog, module in COMMANDS.items()}[module] == prog
     assert "gone" in what or "folder" in what
     assert not loaded
+
+
+def test_training_begins_before_anything_is_loaded_that_only_its_end_needs() -> None:
+    """No module of `idsnn` imports these as it is loaded; a step waits for torch alone (benchmarks/startup.py)."""
+    for file in sorted((ROOT / "idsnn").rglob("*.py")):
+        for node in ast.parse(file.read_text()).body:
+            named = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            tops = {name.partition(".")[0] for name in named}
+            assert not tops & {"matplotlib", "torchvision", "sklearn", "scipy"}, f"{file}: {ast.unparse(node)}"
 
 
 def test_python_m_idsnn_says_what_there_is() -> None:

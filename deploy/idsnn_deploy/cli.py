@@ -14,11 +14,33 @@ from .errors import UsageError
 from .manifest import VARIANTS
 
 PROG = "idsnn-deploy"
-EXAMPLES = (
-    f"{PROG} run runs/digits/bundle photo.png         # its class and confidence",
-    f"{PROG} check runs/digits/bundle                 # does this machine answer as the exporting one did?",
-    f"{PROG} bench runs/digits/bundle --threads 2     # latency and memory of every variant",
-)
+EXAMPLES = {
+    "": (
+        f"{PROG} run BUNDLE photo.png         # its class and confidence",
+        f"{PROG} check BUNDLE                 # does this machine answer as the exporting one did?",
+        f"{PROG} bench BUNDLE --threads 2     # latency and memory of every variant",
+    ),
+    "run": (
+        f"{PROG} run BUNDLE *.jpg --top 3              # the three likeliest classes of each",
+        f"{PROG} run BUNDLE photo.png --steps          # what each time step says",
+        f"{PROG} run BUNDLE photo.png --anytime        # stops as soon as a class stands out",
+    ),
+    "bench": (
+        f"{PROG} bench BUNDLE                          # every variant at every level of optimization",
+        f"{PROG} bench BUNDLE --variant int8 --json    # one of them, for a program",
+        f"{PROG} bench BUNDLE --batch 16 --seconds 5   # throughput",
+    ),
+    "check": (
+        f"{PROG} check BUNDLE                          # PASS or FAIL, and where",
+        f"{PROG} check BUNDLE --threads 1",
+        f"{PROG} check BUNDLE --provider CUDAExecutionProvider",
+    ),
+    "info": (
+        f"{PROG} info BUNDLE                           # data set, T, files, what was trained where",
+        f"{PROG} info BUNDLE --layers                  # and a line per layer",
+        f"{PROG} info BUNDLE --json",
+    ),
+}
 OPTIMIZATIONS = ("all", "extended", "basic", "disable")
 
 
@@ -30,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(PROG, "Run a bundle on this machine, without torch.", examples=EXAMPLES)
+    parser = Parser(PROG, "Run a bundle on this machine, without torch.", examples=EXAMPLES[""])
     parser.add_version()
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -63,7 +85,9 @@ def _parser() -> Parser:
 
 
 def _command(commands: Any, name: str, body: Callable[[argparse.Namespace], int], what: str) -> Parser:
-    parser: Parser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    parser: Parser = commands.add_parser(
+        name, help=what, description=what[0].upper() + what[1:] + ".", examples=EXAMPLES[name]
+    )
     parser.set_defaults(body=body)
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -33,8 +33,7 @@ from .json_types import (
     write,
 )
 from .layer_table import LayerTable, Neurons, Synapses
-from .reading import Binning, Division
-from .readout import Readout
+from .reading import Binning, Division, Readout
 
 _Size = TypeVar("_Size", int, None)  # None: any
 VERSIONS = (1, 2)  # 2 where the readout is no mean, which a reader of version 1 would not notice

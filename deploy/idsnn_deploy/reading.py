@@ -17,6 +17,7 @@ Recorded = Literal["nmnist", "n-caltech101", "cifar10-dvs", "dvs128-gesture", "e
 DataSet = Literal[
     "digits", "mnist", "kmnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "folder", "npz", Recorded
 ]
+Readout = Literal["mean", "sum", "last", "max"]
 By = Literal["time", "count"]
 Values = Literal["counts", "binary"]
 BY, VALUES = ("time", "count"), ("counts", "binary")

@@ -6,13 +6,11 @@ logits = mean | sum | last | max over t of step_logits[t]
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
 from .arrays import Array
-
-Readout = Literal["mean", "sum", "last", "max"]
+from .reading import Readout as Readout
 
 # Of (T, ...) the values after the last step, and after each of them.
 WHOLE: dict[Readout, Callable[[Array], Array]] = {
