@@ -157,6 +157,7 @@ def _show(summary: dict[str, Any], folder: Path, as_json: bool) -> int:
         "run folder": str(folder),
     }
     Display().table(f"{summary['dataset']}, {summary['arm']}, T {summary['timesteps']}", rows)
+    announce(PROG, f"next: idsnn-export {folder}")
     return EXIT_OK
 
 

@@ -50,8 +50,11 @@ def test_the_manifest_says_what_was_trained(run: Path, bundle: Path) -> None:
     assert all(layer.beta == pytest.approx(0.25) and layer.theta == pytest.approx(0.5) for layer in manifest.neurons)
 
 
-def test_exporting_twice_gives_the_same_onnx_bytes(run: Path, bundle: Path, tmp_path: Path) -> None:
+def test_exporting_twice_gives_the_same_onnx_bytes_and_says_what_is_next(
+    run: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert export([str(run), "--out", str(tmp_path / "again")]) == 0
+    assert f"idsnn-export: next: idsnn-evaluate {tmp_path / 'again'}" in capsys.readouterr().err
     for name in ("model.onnx", "model.step.onnx", "model.probe.onnx"):
         assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes()
 

@@ -301,6 +301,8 @@ def test_a_finished_run_is_resumed_by_its_summary(tiny: Path, capsys: pytest.Cap
     before = everything_under(tiny)
     assert main(["--resume", "--out", str(tiny), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tiny / "summary.json").read_text())
+    assert main(["--resume", "--out", str(tiny)]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == f"idsnn-train: next: idsnn-export {tiny}"
     assert everything_under(tiny) == before
 
 
