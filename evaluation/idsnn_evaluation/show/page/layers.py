@@ -69,7 +69,9 @@ def operations(body: Document) -> str:
     cards = (
         f'<div class="card"><h3>From the first layer to the last</h3>{_profile(layers)}</div>{_busiest(body, layers)}'
     )
-    return f'<h2 id="operations">Operations by layer</h2><p>{text}</p>{key}<div class="grid">{cards}</div>{figures}'
+    return (
+        f'<h2 id="operations">Operations by layer</h2><p>{text}</p>{key}<div class="grid pairs">{cards}</div>{figures}'
+    )
 
 
 def _profile(layers: Sequence[SynapticLayer]) -> str:

@@ -42,7 +42,7 @@ def _fronts(rows: Sequence[ComparisonRow], names: Sequence[str]) -> str:
     """)
     listed = "".join(f"<li>{escape(str(row['name']))}</li>" for row in rows)
     cards = "".join(_card(cost, rows, names) for cost in COSTS)
-    return f'<h2>Accuracy against cost</h2><p>{text}</p><ol class="names">{listed}</ol><div class="grid">{cards}</div>'
+    return f'<h2>Accuracy against cost</h2><p>{text}</p><ol>{listed}</ol><div class="grid pairs">{cards}</div>'
 
 
 def _card(cost: Cost, rows: Sequence[ComparisonRow], names: Sequence[str]) -> str:
