@@ -56,7 +56,7 @@ class Run:
 def load_run(path: str | Path) -> Run:
     """Returns the run, or the pretrained student, in a folder.
 
-    Example:
+    Examples:
         >>> run = idsnn.load_run("runs/digits-idsnn-s0")  # doctest: +SKIP
         >>> logits = run.student((image - mean) / std)  # doctest: +SKIP
 

@@ -18,7 +18,7 @@ class FiringRates:
     Attributes:
         places: neurons x samples x steps that were seen, by layer.
 
-    Example:
+    Examples:
         >>> with FiringRates(model) as rates:  # doctest: +SKIP
         ...     logits = model(images)
         >>> rates.by_layer()  # doctest: +SKIP

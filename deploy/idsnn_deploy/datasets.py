@@ -53,7 +53,8 @@ def load_split(
         name: a row of `DATASETS`.
         split: "train" or "test".
         data: where the files are; torchvision's are in `data` where it is not given.
-        shape, limit: as in `Reading`, over what `reading` says.
+        shape: as in `Reading`, over what `reading` says.
+        limit: likewise.
         reading: how; None has `Reading`'s defaults.
 
     Raises:

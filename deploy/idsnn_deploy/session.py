@@ -39,7 +39,7 @@ class Session:
         BundleError: a file is missing, changed, or is not what the manifest says.
         UsageError: an unknown variant or optimization, or a provider that is not installed.
 
-    Example:
+    Examples:
         >>> session = Session("runs/demo/bundle")                      # doctest: +SKIP
         >>> session(["a.png", "b.png"]).argmax(axis=1)                 # doctest: +SKIP
     """

@@ -54,7 +54,8 @@ def evaluate(
         variant: "fp32" or "int8": which of the bundle's networks.
         batch_size: images at a time; it changes no count, and more than a few gain nothing on a CPU.
         threads: onnxruntime's threads; None takes every core.
-        split, dataset: words for the provenance; `dataset` defaults to the manifest's.
+        split: a word for the provenance.
+        dataset: another; None: the manifest's.
         platforms: more hardware to estimate for.
         examples: how many images to keep with their spikes, for the HTML report.
         progress: wraps the sequence of batch starts.

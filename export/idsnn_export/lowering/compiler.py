@@ -64,8 +64,9 @@ def to_onnx(
     Args:
         graph: one time step, as NIR means it, or its plan.
         timesteps: T.
-        mean, std: one value per channel; the model then takes images in 0..1 and begins with (image - mean) / std.
+        mean: one value per channel; the model then takes images in 0..1 and begins with (image - mean) / std.
             None: no such node.
+        std: beside it.
         dt: the step in seconds; None: the graph's metadata, else 1e-4.
         kind: which outputs, all float32 unless said:
             model: `logits` (N, K), the mean (or what the graph's metadata say) of `step_logits` (T, N, K), outputs of
@@ -86,7 +87,7 @@ def to_onnx(
         GraphError: a graph without a meaning (see `plan`).
         ValueError: a value out of its range.
 
-    Example:
+    Examples:
         >>> graph = nir.NIRGraph.from_list(nir.Threshold(np.array([0.5], np.float32)))
         >>> [node.op_type for node in to_onnx(graph, timesteps=2).graph.node]
         ['Greater', 'Concat', 'Cast', 'Reshape', 'ReduceMean']

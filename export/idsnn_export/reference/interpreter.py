@@ -68,7 +68,7 @@ def interpret(
         GraphError: a graph without a meaning (see `plan`).
         ValueError: x is of neither shape.
 
-    Example:
+    Examples:
         >>> graph = nir.NIRGraph.from_list(nir.Threshold(np.array([0.5])))
         >>> outputs, spikes = interpret(graph, np.array([[0.2], [0.7]]), timesteps=1)
         >>> outputs[0, :, 0].tolist()
