@@ -258,6 +258,17 @@ def test_check_lets_int8_give_another_class_for_a_quarter_of_the_images(other: i
     assert all(result.passed for result in results if "int8" not in result.file)
 
 
+@pytest.mark.parametrize(
+    "said", ["x", [1], {"golden_classes": [1, 2]}, {"golden_classes": "x"}, {"golden_classes": [-1] * 8}]
+)
+def test_check_refuses_classes_of_8_bits_that_are_none(
+    said: Any, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(resigned(copy, parity={"int8": said}))]) == 2
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if ": error: " in each)
+    assert "`parity.int8` says" in line
+
+
 def test_check_fails_on_one_spike_more(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     golden = read_golden(read_bundle(copy))
     golden.spikes[3, 0] += 1
