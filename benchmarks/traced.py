@@ -96,14 +96,17 @@ def killed_before(act: Act, operation: Operation) -> Outcome:
     return _injected(act, operation, "signal=KILL")
 
 
-def without_space(act: Act, operation: Operation) -> Outcome:
-    """`act` with the operation failing as on a full disk."""
-    return _injected(act, operation, "error=ENOSPC")
+def without_space(act: Act, operation: Operation, folder: Path) -> Outcome | None:
+    """`act` with the operation failing as on a full disk; None where another file's call had its number this time."""
+    with tempfile.NamedTemporaryFile("r") as log:
+        outcome = _injected(act, operation, "error=ENOSPC", log.name)
+        hit = [line for line in log if line.rstrip().endswith("(INJECTED)")]
+    return outcome if any(str(folder) in line for line in hit) else None
 
 
-def _injected(act: Act, operation: Operation, what: str) -> Outcome:
+def _injected(act: Act, operation: Operation, what: str, log: str = os.devnull) -> Outcome:
     inject = f"inject={operation.call}:{what}:when={operation.nth}"
-    return _traced(act, ["-o", os.devnull, *_trace([operation.call]), "-e", inject])
+    return _traced(act, ["-y", "-o", log, *_trace([operation.call]), "-e", inject])
 
 
 def _trace(calls: Sequence[str]) -> list[str]:
