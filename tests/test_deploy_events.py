@@ -259,11 +259,15 @@ def test_prophesee_recordings_are_what_their_own_library_wrote(
     found = read(tmp_path / name)
     for field in ("x", "y", "t", "p"):
         np.testing.assert_array_equal(found[field], written[field])
-    (tmp_path / name).write_bytes(b"% evt 3.0\n")
+    (tmp_path / name).write_bytes(b"% evt 3.0\n\0\0")
     capfd.readouterr()
     with pytest.raises(DataError, match=rf"{name}: not a recording that expelliarmus reads \(it finds no events\)"):
         read(tmp_path / name)
     assert capfd.readouterr() == ("", "")  # it writes past Python
+    for cut in (b"", b"% evt 3.0", b"% evt 3.0\n", b"% evt 3.0\n% Date"):  # it looks for the end of these for ever
+        (tmp_path / name).write_bytes(cut)
+        with pytest.raises(DataError, match=rf"{name}: not a recording that idsnn reads \(it ends within its header\)"):
+            read(tmp_path / name)
 
 
 def test_packets_of_an_aedat4_file_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

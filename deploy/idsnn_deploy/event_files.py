@@ -151,7 +151,9 @@ def _aedat(file: Path) -> Events:
 
 def _prophesee(file: Path) -> Events:
     require_extra(f"reading {file.suffix} recordings", "events", "expelliarmus")
-    head = read_bytes(file, MAX_BYTES, DataError)[:1024].lower()
+    data = read_bytes(file, MAX_BYTES, DataError)
+    with reading(file, "idsnn"):
+        head = _header(data).lower()
     raw = "evt2" if b"evt 2" in head or b"evt2" in head else "evt3"
     wizard = importlib.import_module("expelliarmus").Wizard(encoding="dat" if file.suffix.lower() == ".dat" else raw)
     with reading(file, "expelliarmus"), SILENT:
@@ -159,6 +161,21 @@ def _prophesee(file: Path) -> Events:
         if found is None:
             raise ValueError("it finds no events")
         return from_fields({name: found[name] for name in DTYPE.names or ()})
+
+
+def _header(data: bytes) -> bytes:
+    """The lines of text that a Prophesee file begins with; its readers in C look for their end beyond that of the file.
+
+    Raises:
+        ValueError: nothing comes after them.
+    """
+    at = 0
+    while data[at : at + 1] == b"%":
+        end = data.find(b"\n", at)
+        at = len(data) if end < 0 else end + 1
+    if at == len(data):
+        raise ValueError("it ends within its header")
+    return data[:at]
 
 
 def _aedat4(file: Path) -> Events:
