@@ -100,12 +100,13 @@ def _start(arguments: list[str]) -> TrainConfig:
     first.add_argument("--preset")
     first.add_argument("--config")
     first.add_argument("--dataset")
+    first.add_argument("--network")
     chosen, _ = first.parse_known_args(arguments)
     if chosen.preset is not None and chosen.config is not None:
         raise UsageError("--preset and --config both say where to start from; give one")
     if chosen.config is not None:
         return read_config(chosen.config)
-    return default(chosen.dataset) if chosen.preset is None else preset(chosen.preset)
+    return default(chosen.dataset, chosen.network) if chosen.preset is None else preset(chosen.preset)
 
 
 def _parser(start: TrainConfig) -> Parser:

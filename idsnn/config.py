@@ -335,9 +335,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def default(dataset: str | None) -> TrainConfig:
-    """The settings that a data set starts from."""
-    return TrainConfig(**DEFAULTS.get(dataset or "", {}))
+def default(dataset: str | None, network: str | None = None) -> TrainConfig:
+    """The settings that a data set starts from; depths are those of its own network, not of another `network`."""
+    found = TrainConfig(**DEFAULTS.get(dataset or "", {}))
+    return found if network in (None, found.network) else replace(found, depth=None, teacher_depth=None)
 
 
 def preset(name: str) -> TrainConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from event_trees import SIZE, write_tree
 
 import idsnn
 from idsnn.cli import main
-from idsnn.config import TrainConfig
+from idsnn.config import TrainConfig, default
 from idsnn.data import Augment, Frames, Loader, load_data, ordinary
 from idsnn.distill import distillation_loss
 from idsnn.moves import Moves, thinned
@@ -136,3 +137,10 @@ def test_a_data_set_starts_from_its_own_defaults_and_flags_hold_over_them(
     assert "T 9" in said[1]
     assert "VGG-11" in said[1].split("student")[0]
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("network", "depths"), [(None, (11, 11)), ("vgg", (11, 11)), ("resnet", (18, 34))])
+def test_depths_that_a_data_set_starts_from_are_its_own_network_s(network: str | None, depths: tuple[int, int]) -> None:
+    start = default("nmnist", network)
+    chosen = replace(start, network=network or start.network).check().complete()
+    assert (chosen.depth, chosen.teacher_depth) == depths
