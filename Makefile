@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-.PHONY: install docs dist demo test check pytest mutants fuzz kills random test-bare test-oldest browser format constraints clean
+.PHONY: install docs dist demo test check pytest mutants fuzz kills random test-bare test-oldest browser devices format constraints clean
 
 install: $(STAMP)
 
@@ -76,6 +76,13 @@ test-oldest: install
 # Debian's headless Chromium, for the test that opens the HTML report.
 browser:
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+# Generated C on 64-bit and 32-bit Arm, under qemu.
+DEVICES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static
+devices: install
+	command -v aarch64-linux-gnu-gcc && command -v arm-linux-gnueabihf-gcc && command -v qemu-arm-static \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEVICES); }
+	$(BIN)/python -m pytest tests/test_c_devices.py
 
 # Trainings and exports killed before every file operation, without space at every one, racing; needs strace (apt-get install strace).
 kills: install
