@@ -19,10 +19,9 @@ from typing import Any
 from unittest import mock
 
 import torch
-from compare_plan import COMMON, LISTS, SCALE, Entry
-from provenance import commit, processor
 from torch import Tensor, nn
 
+from compare_plan import COMMON, LISTS, SCALE, Entry
 from idsnn import load_run
 from idsnn.assess import assess
 from idsnn.config import TrainConfig, read_config
@@ -34,7 +33,8 @@ from idsnn.networks.resnet import SpikingResNet
 from idsnn.rates import FiringRates
 from idsnn.spikes import Pull
 from idsnn.trainer import train
-from idsnn_deploy.errors import DivergedError, IdsnnError
+from idsnn_deploy.errors import DivergedError, IdsnnError, RunError
+from provenance import commit, processor
 from reproduce_rows import read
 
 RESULTS, RUNS = Path(__file__).parent / "results" / "compare", Path("runs/compare")
@@ -85,10 +85,15 @@ class Comparison:
         self.commit = commit()
 
     def go(self, seeds: Sequence[int], names: Sequence[str], deadline: float) -> bool:
-        """Does what has no row yet, seed after seed; returns whether all is done before the deadline."""
+        """Does what has no row yet, seed after seed; returns whether all is done before the deadline.
+
+        Raises:
+            RunError: rows of another scale.
+        """
         for seed in seeds:
             for name in names:
                 done = read(self.rows) if self.rows.exists() else []
+                self._check(done)
                 if any((row["name"], row["seed"]) == (name, seed) for row in done):
                     continue
                 if time.monotonic() > deadline:
@@ -96,6 +101,11 @@ class Comparison:
                 self.display.say(f"{self.which}: {name}, seed {seed}")
                 self._append(self._row(name, self.entries[name], seed))
         return True
+
+    def _check(self, rows: Sequence[dict[str, Any]]) -> None:
+        mine = (_plain(self.settings), _plain(COMMON))
+        if any((row["scale"], row["common"]) != mine for row in rows):
+            raise RunError(f"{self.rows}: has rows of another scale; move it away to begin anew")
 
     def _append(self, row: dict[str, Any]) -> None:
         self.rows.parent.mkdir(parents=True, exist_ok=True)

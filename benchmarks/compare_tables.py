@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from compare_plan import LISTS
 from matplotlib.figure import Figure
 
+from compare_plan import LISTS
 from reproduce_rows import Row, gain, of, percent, read, spread
 from reproduce_tables import table
 

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from provenance import commit, processor
 
 from idsnn.config import TrainConfig
 from idsnn.config import settings as config_settings
@@ -38,6 +37,7 @@ from idsnn_evaluation import evaluate
 from idsnn_evaluation.data import open_source
 from idsnn_evaluation.show import words
 from idsnn_export import ExportConfig, export_bundle
+from provenance import commit, processor
 from reproduce_plan import ARMS, PAPER, RECIPES, SCALES, Run, plan
 from reproduce_rows import read
 

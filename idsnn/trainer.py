@@ -145,7 +145,8 @@ class Trainer:
             "teacher": f"{network_name(self.resolved, 'teacher')}, {_size(teacher)}, {source}"
             if config.needs_teacher
             else "none",
-            "student": f"{network_name(self.resolved)}, {_size(student)}, {config.epochs} epochs, T {config.timesteps}",
+            "student": f"{network_name(self.resolved)}, {_size(student)}, {config.epochs} epochs, T {config.timesteps}"
+            + ("" if config.start is None else f", from {config.start}"),
             "steps per epoch": f"{batches:,} of {config.batch_size} images",
             "device": f"{self.fabric.device}, {config.precision}, {self.fabric.world_size} process(es)",
             "neuron": "eager" if self.kernel is EAGER else "compiled",

@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import compare
-import compare_plan
-import compare_tables
-import curve
 import pytest
 import torch
 from test_train_vgg import photograph_folder
 
+import compare
+import compare_plan
+import compare_tables
+import curve
 from idsnn.networks.resnet import SpikingResNet
 from idsnn.rates import FiringRates
+from idsnn_deploy.errors import RunError
 
 REPORT = Path(__file__).parents[1] / "benchmarks" / "results" / "photographs" / "report.json"
 
@@ -57,7 +58,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_each_entry_is_trained_once_and_has_one_row_of_held_out_images(tmp_path: Path) -> None:
+def test_each_entry_is_trained_once_and_has_one_row_of_held_out_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = photograph_folder(tmp_path / "photographs")
     once = compare.Comparison("spikes", str(data), tmp_path / "results", tmp_path / "runs")
     assert once.go([0], ["no pull", "spikes 0.2 by fan-out"], float("inf"))
@@ -74,6 +77,9 @@ def test_each_entry_is_trained_once_and_has_one_row_of_held_out_images(tmp_path:
         assert config["start"] == config["teacher"] == str(tmp_path / "runs" / "common-s0")
     assert once.go([0], ["no pull"], float("-inf"))  # nothing is left to do
     assert not once.go([0, 1], ["no pull"], float("-inf"))
+    monkeypatch.setitem(once.settings, "width", 3)
+    with pytest.raises(RunError, match="has rows of another scale; move it away"):
+        once.go([0], ["no pull"], float("inf"))
     page = compare_tables.write(tmp_path / "results").read_text()
     assert page.count("| no pull | 1 |") == 1
     assert (tmp_path / "results" / "spikes.svg").exists()

@@ -163,6 +163,8 @@ def test_thresholds_are_learned_from_where_the_other_student_has_them(loud: Path
 BAD = {
     "more than there are steps": (["--spikes", "2.5"], "--spikes 2.5: a neuron has at most 2 in T 2"),
     "none": (["--spikes", "0"], "--spikes 0: must lie in 0.0001 to 1000"),
+    "a rate above 1": (["--target-rate", "1.5"], "--target-rate 1.5: must lie in 0.0001 to 1"),
+    "too many steps": (["--timesteps", "1001"], "--timesteps 1001: must lie in 1 to 1000"),
     "two pulls": (
         ["--spikes", "0.3", "--target-rate", "0.1"],
         "--spikes 0.3: --target-rate pulls as well; give one of the two",
