@@ -34,7 +34,7 @@ from .meter import Meter
 from .networks.protocol import SpikingNetwork
 from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
-from .spikes import Pull, some
+from .spikes import AIM, Pull, some
 
 _RATE_EVERY = 16
 
@@ -121,7 +121,7 @@ class _Phase:
             raise RunError("last.ckpt: has no pull for --spikes; start again with --force")
         self.counted = some(self.loader.images, config.seed)
         steps, mean = self.epochs * len(self.loader), partial(reduced, self.fabric, how="mean")
-        return Pull(config.spikes / config.timesteps, steps, state.pull, mean)
+        return Pull(AIM * config.spikes / config.timesteps, steps, state.pull, mean)
 
     def _set_up(self) -> None:
         """The optimizer, and both as Fabric wraps them, where the state left them."""

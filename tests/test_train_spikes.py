@@ -74,8 +74,8 @@ def test_batches_that_spike_less_than_the_deployed_network_are_allowed_less() ->
     pull = Pull(wanted=0.1, steps=10)
     for _ in range(200):
         pulled(pull, 0.2, 0)
-    pull.learn(torch.tensor(0.25))  # deployed, it is 1.25 times what it is in training
-    assert float(pull.state["lean"]) == pytest.approx(1.25)
+    pull.learn(torch.tensor(0.3125))  # deployed, it is 1.25^2 times what it is in training
+    assert float(pull.state["lean"]) == pytest.approx(1.25)  # and 1 before it was first counted
     integral = float(pull.state["integral"])
     assert pulled(pull, 0.08, 9) == pytest.approx(integral, abs=1e-6)  # just at its goal
 
