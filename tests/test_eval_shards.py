@@ -108,8 +108,9 @@ def resigned(folder: Path, **changes: Any) -> None:
     from idsnn_evaluation import shards
 
     found = shards.read_shard(folder / "shard-2-of-3.npz")
+    arrays = {**found.arrays, **changes.pop("arrays", {})}
     about = replace(found.about, digest="", **changes)
-    shards.Shard(replace(about, digest=shards._digest(about, found.arrays)), found.arrays).write(folder)
+    shards.Shard(replace(about, digest=shards._digest(about, arrays)), arrays).write(folder)
 
 
 def cut(folder: Path) -> None:
@@ -122,6 +123,7 @@ def without(folder: Path, *gone: int) -> None:
         (folder / f"shard-{k}-of-3.npz").unlink()
 
 
+TALLIED = ("acs", "effective_acs", "effective_macs", "events", "units", "analog")
 # what is done to the shards, given them, their bundle and another; what the one line must say
 BAD: dict[str, tuple[Callable[[Path, Path, Path], Any], str]] = {
     "one is missing": (lambda p, b, o: without(p, 2), "1 of 3 shards are missing (2); run --shard 2/3"),
@@ -139,6 +141,26 @@ BAD: dict[str, tuple[Callable[[Path, Path, Path], Any], str]] = {
     "another version's": (lambda p, b, o: resigned(p, versions={"idsnn": "9"}), "counted with idsnn 9; merge it there"),
     "another format's": (lambda p, b, o: resigned(p, format_version=2), "shard format 2; this version reads 1"),
     "fewer layers": (lambda p, b, o: resigned(p, counted=[{"acs": 1}]), "does not hold what the bundle's layers count"),
+    "counts below 0": (lambda p, b, o: resigned(p, counted=[{"acs": -1}]), "a count below 0"),
+    "counts without end": (
+        lambda p, b, o: resigned(p, counted=[dict.fromkeys([*"123", *TALLIED], 2**80)] * 7),
+        "does not hold what the bundle's layers count",
+    ),
+    "a class of none": (
+        lambda p, b, o: resigned(p, arrays={"labels": np.full(16, K)}),
+        "classes beyond the bundle's 4",
+    ),
+    "an answer of none": (
+        lambda p, b, o: resigned(p, arrays={"classes": np.full((T, 16), -1)}),
+        "classes beyond the bundle's 4",
+    ),
+    "halves for classes": (lambda p, b, o: resigned(p, arrays={"labels": np.full(16, 0.5)}), "`labels` is float64"),
+    "no numbers": (lambda p, b, o: resigned(p, arrays={"margins": np.full((T, 16), np.nan)}), "`margins` is float64"),
+    "another picture": (lambda p, b, o: resigned(p, arrays={"0.pixels": np.zeros((9, 9))}), "`0.pixels` is float64"),
+    "other samples' counts": (
+        lambda p, b, o: resigned(p, arrays={"singly": np.zeros((7, 9), int)}),
+        "`singly` is int64",
+    ),
     "cut short": (lambda p, b, o: cut(p), "is no shard that can be read"),
     "no archive": (lambda p, b, o: (p / "shard-2-of-3.npz").write_text("no"), "is no shard that can be read"),
     "other arrays": (lambda p, b, o: np.savez(p / "shard-2-of-3.npz", x=np.zeros(3)), "is no shard that can be read"),

@@ -24,7 +24,7 @@ from idsnn_deploy.errors import BundleError, DataError, UsageError
 from idsnn_deploy.files import canonical_json, read_bytes, replacing, sha256
 from idsnn_deploy.json_file import parse_json
 from idsnn_deploy.json_types import NOT_EMPTY, Count, Positive, read, write
-from idsnn_deploy.manifest import Bundle, Precision
+from idsnn_deploy.manifest import Bundle, Manifest, Precision
 from idsnn_deploy.versions import versions
 
 from .answers.scores import Scores
@@ -203,20 +203,43 @@ def _pass(shard: Shard, bundle: Bundle) -> Pass:
     manifest, about, arrays = bundle.manifest, shard.about, shard.arrays
     counts = tallies(manifest.layers, still(manifest.layers, manifest.sample_axis == 0), manifest.timesteps)
     try:
+        if any(value < 0 for counted in about.counted for name, value in counted.items() if name != "units"):
+            raise ValueError("a count below 0")
         for tally, counted in zip(counts, about.counted, strict=True):
             tally.take(counted)
-        scores = Scores(arrays["labels"], arrays["classes"], arrays["margins"])
-        examples = tuple(_example(arrays, i, each) for i, each in enumerate(about.shown))
         starts = Share(about.number, about.of).starts(about.samples, about.batch_size)
-        samples, steps = starts.stop - starts.start, manifest.timesteps
-        shapes = [each.shape for each in (scores.labels, scores.classes, scores.margins, arrays["singly"])]
-        if shapes != [(samples,), (steps, samples), (steps, samples), (len(counts), samples)]:
-            raise ValueError(f"arrays of {samples} samples have the shapes {shapes}")
-    except (KeyError, ValueError, UsageError) as cause:
+        _check_arrays(shard, manifest, starts.stop - starts.start)
+    except (KeyError, ValueError, OverflowError, UsageError) as cause:
         raise DataError(
             f"{shard.where}: does not hold what the bundle's layers count ({cause}); run it again"
         ) from cause
+    scores = Scores(arrays["labels"], arrays["classes"], arrays["margins"])
+    examples = tuple(_example(arrays, i, each) for i, each in enumerate(about.shown))
     return Pass(counts, scores, arrays["singly"], examples)
+
+
+def _check_arrays(shard: Shard, manifest: Manifest, samples: int) -> None:
+    """Raises `ValueError` or `KeyError` unless every array has its kind of number, its shape and its range."""
+    steps, classes = manifest.timesteps, len(manifest.labels)
+    wanted: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "labels": ("i", (samples,)),
+        "classes": ("i", (steps, samples)),
+        "margins": ("f", (steps, samples)),
+        "singly": ("i", (len(manifest.layers), samples)),
+    }
+    for i, shown in enumerate(shard.about.shown):
+        wanted[f"{i}.pixels"] = ("f", (*(steps,) * manifest.sample_axis, *manifest.input_shape))
+        wanted[f"{i}.evidence"] = ("f", (steps, classes))
+        wanted |= {f"{i}.raster.{j}": ("b", (steps, None)) for j in range(len(shown.layers))}
+    for name, (kind, shape) in wanted.items():
+        array = shard.arrays[name]
+        fits = len(array.shape) == len(shape) and all(w in (None, s) for w, s in zip(shape, array.shape, strict=True))
+        if array.dtype.kind != kind or not fits or not np.isfinite(array).all():
+            raise ValueError(f"`{name}` is {array.dtype} of the shape {array.shape}")
+    shown_classes = np.array([each.label for each in shard.about.shown], dtype=np.int64)
+    numbers = np.concatenate([shard.arrays["labels"], shard.arrays["classes"].ravel(), shown_classes])
+    if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= classes:
+        raise ValueError(f"classes beyond the bundle's {classes}")
 
 
 def _arrays(found: Pass) -> dict[str, Array]:

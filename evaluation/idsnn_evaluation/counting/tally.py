@@ -120,7 +120,7 @@ class NeuronTally:
 
     def take(self, counted: Mapping[str, int]) -> None:
         """Adds what another pass has `counted`."""
-        self.spikes += [counted[str(t)] for t in range(1, len(self.spikes) + 1)]
+        self.spikes += np.array([counted[str(t)] for t in range(1, len(self.spikes) + 1)], dtype=np.int64)
 
 
 Tally = SynapseTally | NeuronTally
