@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_bundle import FRAMES, STATIC, resigned
 
 from idsnn_deploy import Session, load_image
-from idsnn_deploy.anytime import exit_steps, separation, softmax
+from idsnn_deploy.anytime import exit_steps, separation
 from idsnn_deploy.datasets import Split
 from idsnn_deploy.errors import BundleError, ImageError, UsageError
 from idsnn_deploy.manifest import VARIANTS, read_bundle
@@ -146,21 +146,6 @@ def test_frames_of_another_kind_are_said() -> None:
 
 
 # Anytime -------------------------------------------------------------------------------------------------------------
-
-
-def test_probabilities_and_their_separation() -> None:
-    logits = np.array([[0.0, np.log(3.0)], [5.0, 5.0], [1e4, -1e4]])
-    np.testing.assert_allclose(softmax(logits), [[0.25, 0.75], [0.5, 0.5], [1, 0]])
-    np.testing.assert_allclose(separation(logits), [0.5, 0, 1])
-    np.testing.assert_allclose(separation(np.ones((3, 1))), 1)
-
-
-def test_a_sample_exits_at_the_first_step_that_reaches_the_margin() -> None:
-    steps = np.array([[[0.0, 0.0]], [[4.0, 0.0]], [[0.0, 4.0]], [[0.0, 0.0]]], dtype=np.float32)
-    np.testing.assert_allclose(running(steps, "mean")[:, 0], [[0, 0], [2, 0], [4 / 3, 4 / 3], [1, 1]], rtol=1e-6)
-    reached = np.tanh(1.0)  # p1 - p2 of two classes is tanh(half their logits' difference)
-    apart = separation(running(steps, "mean"))
-    assert [exit_steps(apart, margin).tolist() for margin in (reached - 1e-6, reached + 1e-6, 0.0)] == [[2], [4], [1]]
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.2, 0.5, 0.9, 1.0])

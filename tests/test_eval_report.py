@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 from eval_bundles import conv, fc, lif, tape_bundle, tape_images
 
-from idsnn_deploy.anytime import exit_steps, separation, softmax
 from idsnn_deploy.errors import BundleError, DataError
 from idsnn_deploy.readout import running
 from idsnn_evaluation import Report, evaluate
-from idsnn_evaluation.answers.early_exit import at_margin, early_exit, validation_part
-from idsnn_evaluation.answers.scores import Scores
 from idsnn_evaluation.counts import ADDED, RATIOS
 
 N, T, K = 40, 3, 4
@@ -287,80 +284,6 @@ def test_examples_carry_their_own_spikes(report: Report) -> None:
         assert (example.rasters["lif2"] == NET.spikes2[index].reshape(T, -1)).all()
         assert example.evidence.shape == (T, K)
         assert np.allclose(example.evidence.sum(axis=1), 1)
-
-
-def test_early_exit_is_chosen_on_one_part_and_judged_on_the_other() -> None:
-    scores = Scores.of(NET.labels, NET.logits.astype(np.float32))
-    found = early_exit(scores)
-    assert found is not None
-    part = validation_part(NET.labels)
-    assert part.sum() == found["validation"]["samples"] == N // 2
-    steps = exit_steps(separation(running(NET.logits[:, ~part].astype(np.float32), "mean")), found["margin"])
-    means = running(NET.logits[:, ~part].astype(np.float32), "mean")
-    right = means.argmax(axis=2)[steps - 1, np.arange(len(steps))] == NET.labels[~part]
-    assert found["rest"]["average_steps"] == pytest.approx(steps.mean())
-    assert found["rest"]["accuracy"] == pytest.approx(right.mean())
-    assert found["validation"]["accuracy"] >= found["validation"]["full_accuracy"] - 0.005 - found["noise"]
-    assert not found["enough"]
-    assert found["curve"][0]["average_steps"] == 1
-    assert found["curve"][0]["margin"] == 0
-
-
-@pytest.mark.parametrize(("wrong", "steps"), [(0, 1.0), (5, 1.0), (6, 2.0)])
-def test_half_a_point_of_accuracy_may_be_lost_and_no_more(wrong: int, steps: float) -> None:
-    """1,000 images choose; `wrong` of them are wrong after the first of two steps, all are right after the second."""
-    labels = np.zeros(2000, dtype=np.int64)
-    classes, margins = np.zeros((2, 2000), dtype=np.int32), np.full((2, 2000), 0.5, dtype=np.float32)
-    classes[0, np.flatnonzero(validation_part(labels))[:wrong]] = 1
-    found = early_exit(Scores(labels, classes, margins))
-    assert found is not None
-    assert found["tolerance"] == 0.005
-    assert found["validation"]["average_steps"] == steps
-
-
-@pytest.mark.parametrize("samples", [178, 356])
-def test_one_image_that_flips_does_not_keep_all_steps(samples: int) -> None:
-    """Nearly all stop at a margin of 0.5; one of the images that choose is right after the last step alone."""
-    labels = np.zeros(samples, dtype=np.int64)
-    classes, margins = np.zeros((4, samples), dtype=np.int32), np.full((4, samples), 0.9, dtype=np.float32)
-    odd = np.flatnonzero(validation_part(labels))[0]
-    classes[:3, odd] = 1
-    margins[:3, odd] = 0.99
-    found = early_exit(Scores(labels, classes, margins))
-    assert found is not None
-    assert found["margin"] == 0
-    assert found["rest"]["average_steps"] == 1
-
-
-def test_a_smaller_margin_that_happens_to_be_better_is_not_taken_beyond_a_worse_one() -> None:
-    """Stopping at 0.2 gains what stopping at 0.5 loses; the choice goes down from 1 to where too much is lost."""
-    labels = np.zeros(2000, dtype=np.int64)
-    classes, margins = np.zeros((2, 2000), dtype=np.int32), np.full((2, 2000), 0.9, dtype=np.float32)
-    chosen_on = np.flatnonzero(validation_part(labels))
-    lost, gained = chosen_on[:30], chosen_on[30:60]
-    classes[0, lost], margins[0, lost] = 1, 0.5
-    classes[1, gained], margins[0, gained] = 1, 0.2
-    found = early_exit(Scores(labels, classes, margins))
-    assert found is not None
-    assert 0.5 < found["margin"] <= 0.9
-    assert found["enough"]
-
-
-def test_the_evaluator_exits_where_the_device_does() -> None:
-    """A device stops at the first step whose mean so far stands out, and knows no later one."""
-    logits = NET.logits.astype(np.float32)
-    scores = Scores.of(NET.labels, logits)
-    for margin in (0.0, 0.3, 0.6, 1.0):
-        steps = []
-        for sample in np.moveaxis(logits, 1, 0):
-            each = enumerate(np.cumsum(sample, axis=0), 1)
-            found = (t for t, total in each if np.diff(np.sort(softmax(total / t))[-2:])[0] >= margin)
-            steps.append(next(found, len(logits)))
-        assert at_margin(scores, margin)["average_steps"] == np.mean(steps)
-
-
-def test_one_sample_has_no_early_exit() -> None:
-    assert early_exit(Scores.of(NET.labels[:1], NET.logits[:, :1].astype(np.float32))) is None
 
 
 @pytest.mark.parametrize(
