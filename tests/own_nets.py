@@ -146,3 +146,20 @@ class Small(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(nn.Flatten(), nn.Linear(64, 6), leaky(init_hidden=True), nn.Linear(6, 4))
+
+
+def jelly(timesteps: int) -> nn.Module:
+    """SpikingJelly's first networks: the image is repeated, all steps go through at once."""
+    from spikingjelly.activation_based import functional, layer, neuron
+
+    class Repeats(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.unsqueeze(0).repeat(timesteps, 1, 1, 1, 1)).mean(0)
+
+    torch.manual_seed(0)
+    net = Repeats(
+        layer.Conv2d(1, 4, 3, padding=1), layer.BatchNorm2d(4), neuron.LIFNode(v_threshold=0.2), layer.MaxPool2d(2),
+        layer.Flatten(), layer.Linear(64, 5), neuron.IFNode(v_threshold=0.2),
+    )  # fmt: skip
+    functional.set_step_mode(net, "m")
+    return net

@@ -202,3 +202,18 @@ def test_flags_of_a_factory_are_refused_for_anything_else(
 ) -> None:
     assert export(["x.nir", *flag]) == 2
     assert f"{flag[0]} is for a network by its import path" in capsys.readouterr().err
+
+
+def test_a_network_of_spikingjelly_becomes_a_bundle_that_says_its_version(here: Path) -> None:
+    spikingjelly = pytest.importorskip("spikingjelly", reason="the extra `bench` brings it")
+    made = own_nets.jelly(timesteps=STEPS)
+    torch.save(made.state_dict(), here / "w.pt")
+    assert export(["own_nets:jelly", "--weights", "w.pt", *BASE, "--graphs", "onnx"]) == 0
+    bundle = read_bundle(here / "jelly-bundle")
+    assert bundle.manifest.versions["spikingjelly"]
+    assert spikingjelly
+    images = np.random.default_rng(0).random((20, *SHAPE), dtype=np.float32)
+    with torch.no_grad():
+        expected = made.eval()(torch.as_tensor(images)).numpy()
+    np.testing.assert_allclose(Session(here / "jelly-bundle")(images), expected, atol=1e-6)
+    assert expected.std(0).max() > 0

@@ -140,9 +140,15 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         warnings=tuple(warnings),
         test_accuracy=_accuracy(source),
         teacher=source.about.get("teacher", {}),
-        versions=versions(*PACKAGES),
+        versions=versions(*PACKAGES, *_frameworks(source)),
     )
     return write_manifest(folder, manifest)
+
+
+def _frameworks(source: Source) -> list[str]:
+    """What the model is written in, beside torch and snnTorch."""
+    modules = [] if source.torch is None else source.torch.trained.modules()
+    return ["spikingjelly"] if any(type(each).__module__.startswith("spikingjelly.") for each in modules) else []
 
 
 def _accuracy(source: Source) -> float | None:
