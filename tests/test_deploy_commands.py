@@ -178,11 +178,23 @@ def test_progress_is_drawn_on_a_terminal_after_a_second(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert list(track([5, 6, 7, 8], "reading")) == [5, 6, 7, 8]
     drawn = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert drawn.startswith("\rreading ...")  # before the first item is done
     assert "reading [" in drawn
     assert "3/4" in drawn
     assert drawn.endswith("\r\x1b[K")
     assert "2 s left" in drawn
     assert list(track((i for i in range(3)), "counting")) == [0, 1, 2]
+
+
+def test_an_error_takes_the_place_of_the_bar_that_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> int:
+        for _ in track([5, 6], "reading"):
+            raise errors.DataError("a file")
+        return 0
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert run_command("prog", body) == 2
+    assert sys.stderr.getvalue() == "\rreading ...\x1b[K\r\x1b[Kprog: error: a file\n"  # type: ignore[attr-defined]
 
 
 def test_minutes_are_said_as_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

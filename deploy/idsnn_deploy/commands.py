@@ -49,7 +49,8 @@ def run_command(prog: str, body: Callable[[], int], debug: bool = False, on_inte
         if debug:
             traceback.print_exc()
         message, code = _said(prog, error)
-        print(f"{prog}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+        over = "\r\x1b[K" if sys.stderr.isatty() else ""  # a bar that was being drawn
+        print(f"{over}{prog}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
         return code
 
 

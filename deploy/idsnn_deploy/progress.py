@@ -12,7 +12,7 @@ _QUIET_SECONDS, _REDRAW_SECONDS, _WIDTH = 1.0, 0.1, 24
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Yields `items`, drawing how many are done on standard error once a second has passed.
+    """Yields `items`, drawing on standard error what is done, and how much of it once a second has passed.
 
     Nothing is drawn where standard error is not a terminal, so logs stay clean.
     """
@@ -22,17 +22,17 @@ def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterato
         yield from items
         return
     start = drawn = time.monotonic()
-    shown = False
+    sys.stderr.write(f"\r{what} ...\x1b[K")  # the first item alone may take minutes
+    sys.stderr.flush()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
         if now - start > _QUIET_SECONDS and now - drawn > _REDRAW_SECONDS:
-            drawn, shown = now, True
+            drawn = now
             sys.stderr.write("\r" + _line(what, done, total, now - start) + "\x1b[K")
             sys.stderr.flush()
-    if shown:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+    sys.stderr.write("\r\x1b[K")
+    sys.stderr.flush()
 
 
 def _line(what: str, done: int, total: int | None, seconds: float) -> str:
