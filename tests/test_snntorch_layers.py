@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "F.relu(x)": (lambda net, s: F.relu(net.conv2(s)), "`relu`.*spiking layer stands in its place"),
     "torch.sigmoid(x)": (lambda net, s: torch.sigmoid(net.conv2(s)), "`sigmoid`.*spiking layer"),
     "nn.Upsample, F.interpolate": (lambda net, s: F.interpolate(net.conv2(s), scale_factor=2), "enlarges a map"),
-    "x + 1": (lambda net, s: net.conv2(s) + 1, "adds a constant; put it into a bias"),
+    "x + 1": (lambda net, s: net.conv2(s) + 1, "adds a constant.*into a bias"),
     "x.permute(0, 2, 3, 1)": (lambda net, s: net.conv2(s).permute(0, 2, 3, 1), "moves axes"),
     "x.view(128, -1)": (lambda net, s: net.fc(s.view(128, -1)), r"x\.size\(0\)"),
     "x.view(-1)": (lambda net, s: net.fc(s.view(-1)), r"x\.size\(0\)"),

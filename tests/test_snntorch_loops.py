@@ -125,30 +125,45 @@ def accumulated(net: Any, x: Tensor) -> Any:
 
 
 LOOPS: dict[str, tuple[Callable[..., Any], bool, str, bool]] = {  # forward, init_hidden, readout, frames
-    "two lists": (loop(lambda net, spk, mem: (torch.stack(spk, dim=0), torch.stack(mem, dim=0))), False, "mean", False),
-    "lists as they are": (loop(lambda net, spk, mem: spk), False, "mean", False),
-    "mean": (loop(lambda net, spk, mem: torch.stack(spk).mean(0)), False, "mean", False),
-    "sum": (loop(lambda net, spk, mem: torch.stack(spk).sum(dim=0)), False, "sum", False),
-    "a part of the sum": (loop(lambda net, spk, mem: 0.5 * torch.stack(spk).sum(0)), False, "sum", False),
-    "last": (loop(lambda net, spk, mem: torch.stack(spk)[-1]), False, "last", False),
-    "last of the list": (loop(lambda net, spk, mem: mem[-1]), False, "last", False),
-    "membranes": (loop(lambda net, spk, mem: torch.stack(mem)), False, "mean", False),
-    "mean membrane": (loop(lambda net, spk, mem: torch.mean(torch.stack(mem), dim=0)), False, "mean", False),
-    "largest membrane": (loop(lambda net, spk, mem: torch.stack(mem).max(0)[0]), False, "max", False),
-    "largest, by name": (loop(lambda net, spk, mem: torch.max(torch.stack(mem), dim=0).values), False, "max", False),
-    "weights of a mean": (
+    "return torch.stack(spk_rec), torch.stack(mem_rec)": (
+        loop(lambda net, spk, mem: (torch.stack(spk, dim=0), torch.stack(mem, dim=0))),
+        False,
+        "mean",
+        False,
+    ),
+    "return spk_rec, the list itself": (loop(lambda net, spk, mem: spk), False, "mean", False),
+    "torch.stack(spk).mean(0)": (loop(lambda net, spk, mem: torch.stack(spk).mean(0)), False, "mean", False),
+    "torch.stack(spk).sum(dim=0)": (loop(lambda net, spk, mem: torch.stack(spk).sum(dim=0)), False, "sum", False),
+    "0.5 * torch.stack(spk).sum(0)": (loop(lambda net, spk, mem: 0.5 * torch.stack(spk).sum(0)), False, "sum", False),
+    "torch.stack(spk)[-1]": (loop(lambda net, spk, mem: torch.stack(spk)[-1]), False, "last", False),
+    "mem_rec[-1]": (loop(lambda net, spk, mem: mem[-1]), False, "last", False),
+    "torch.stack(mem)": (loop(lambda net, spk, mem: torch.stack(mem)), False, "mean", False),
+    "torch.mean(torch.stack(mem), dim=0)": (
+        loop(lambda net, spk, mem: torch.mean(torch.stack(mem), dim=0)),
+        False,
+        "mean",
+        False,
+    ),
+    "torch.stack(mem).max(0)[0]": (loop(lambda net, spk, mem: torch.stack(mem).max(0)[0]), False, "max", False),
+    "torch.max(torch.stack(mem), dim=0).values": (
+        loop(lambda net, spk, mem: torch.max(torch.stack(mem), dim=0).values),
+        False,
+        "max",
+        False,
+    ),
+    "self.fc(torch.stack(spk).mean(0))": (
         loop(lambda net, spk, mem: net.fc3(torch.stack(spk).mean(0))),
         False,
         "mean",
         False,
     ),
-    "frames": (over_frames, False, "mean", True),
-    "batch first": (batch_first, False, "mean", True),
-    "hidden": (hidden, True, "mean", False),
-    "fed back": (fed_back, False, "mean", False),
-    "folded": (folded, False, "sum", True),
-    "outside": (outside, False, "last", False),
-    "accumulated": (accumulated, False, "sum", False),
+    "for step in range(x.size(0)): ... x[step]; RLeaky, Synaptic": (over_frames, False, "mean", True),
+    "x = x.transpose(0, 1); x[:, step]; torch.stack(spk, dim=1).mean(1)": (batch_first, False, "mean", True),
+    "init_hidden=True; utils.reset(self), lif.reset_mem()": (hidden, True, "mean", False),
+    "recurrence by hand: self.back(spk) of the step before; total / T": (fed_back, False, "mean", False),
+    "x.reshape(T * N, -1) through a layer, .view(T, N, -1), for current in currents": (folded, False, "sum", True),
+    "a layer called before the loop; the last step's spikes": (outside, False, "last", False),
+    "total = torch.zeros(N, K); total += spk": (accumulated, False, "sum", False),
 }
 
 
@@ -313,7 +328,7 @@ def test_a_forward_that_does_not_repeat_one_step_is_refused_where_it_does_not(na
 
 
 def test_a_loop_of_another_length_than_asked_for_is_refused() -> None:
-    model, x = built(LOOPS["mean"][0])
+    model, x = built(LOOPS["torch.stack(spk).mean(0)"][0])
     with pytest.raises(UnsupportedError, match="the forward runs 6 steps itself, and 4 are asked for"):
         to_nir(model, x.shape[1:], timesteps=4)
 
@@ -345,10 +360,17 @@ def test_the_number_of_steps_may_be_an_argument(steps: int) -> None:
 
 
 def test_a_model_is_left_as_it_was_when_its_forward_is_recorded() -> None:
-    model, x = built(LOOPS["two lists"][0])
+    model, x = built(LOOPS["torch.stack(mem)"][0])
     model.lif1.mem = kept = torch.ones(2)
     original = nn.Module.__call__
     to_nir(model, x.shape[1:])
     assert model.lif1.mem is kept
     assert nn.Module.__call__ is original
     assert set(vars(model)) == set(vars(Net(model.run)))
+
+
+def test_one_frame_is_a_sequence_of_one() -> None:
+    model, x = built(LOOPS["for step in range(x.size(0)): ... x[step]; RLeaky, Synaptic"][0], frames=True)
+    model.run = lambda net, x: net.lif1(net.fc1(x[0]))[0]  # nothing is set, and nothing stacked
+    reference = trace(to_nir(model, (6,), timesteps=1), x[:1], 1)
+    float_gate(reference, "snnTorch", *run_model(model, x[:1], 1, frames=True))

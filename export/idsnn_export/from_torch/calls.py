@@ -29,7 +29,7 @@ from .snntorch_neurons import HANDED, MEMBRANE, Readout, kind_in, single
 from .stand_in import StandIn, source_line
 from .states import States
 from .sum_pooling import SumPool2d
-from .values import Joined, Largest, Op, ReasonError, Sequence, State, Sum, Total, Value, full_shape
+from .values import Joined, Largest, NotOneStepError, Op, ReasonError, Sequence, State, Sum, Total, Value, full_shape
 
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 LEAVES = ("torch.nn.", "snntorch.")
@@ -173,7 +173,8 @@ class Calls:
         except TypeError as error:
             raise UnsupportedError(f"{self._here(plain)}: is called as no NIR layer can say it ({error})") from error
         except ReasonError as error:
-            raise type(error)(f"{self._here(plain)}: {error}") from None
+            kind = NotOneStepError if isinstance(error, NotOneStepError) and _is_input(args[0]) else UnsupportedError
+            raise kind(f"{self._here(plain)}: {error}") from None
         if inplace and plain not in functions.SAME:
             return self._replaced(name, args[0], result)
         return self.wrap(result)
@@ -369,6 +370,12 @@ class Calls:
         if not isinstance(returned, StandIn):
             raise UnsupportedError(f"{type(self.model).__name__}: gives no output that depends on its input")
         return self._readable(returned._value)
+
+
+def _is_input(x: Any) -> bool:
+    """Whether a stand-in is the network's input itself."""
+    value = x._value if isinstance(x, StandIn) else None
+    return isinstance(value, Sum) and [op.module for op, _ in value.terms] == [None]
 
 
 def _gives_spikes(op: Op) -> bool:

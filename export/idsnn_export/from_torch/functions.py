@@ -51,7 +51,7 @@ def _plus_constant(r: Layers, value: Value, constant: Any) -> Value:
     given = np.asarray(constant.detach().cpu() if isinstance(constant, Tensor) else constant)
     shape = full_shape(value, r.batch)
     if given.any() or (given.size and np.broadcast_shapes(given.shape, shape) != shape):
-        raise ReasonError("adds a constant; put it into a bias")
+        raise ReasonError("adds a constant, or numbers that the forward draws; put a constant into a bias")
     return value
 
 

@@ -120,8 +120,15 @@ def reshaped(r: Layers, x: Value, new: tuple[int, ...]) -> Value:
         kept: Value = _sample(r, x, new[1:])
         return kept
     raise ReasonError(
-        f"makes {new} of {full_shape(x, r.batch)}: batch and time must stay whole; write x.size(0) for them"
+        f"makes {_words(new, r.batch)} of {_words(full_shape(x, r.batch), r.batch)}: batch and time must stay whole; "
+        "write x.size(0) for them"
     )
+
+
+def _words(shape: tuple[int, ...], batch: int) -> str:
+    """A shape with N for the batch, wherever it is a factor."""
+    sizes = [f"{n // batch} N" if n % batch == 0 and n > batch else "N" if n == batch else str(n) for n in shape]
+    return f"({', '.join(sizes)})"
 
 
 def _sample(r: Layers, x: Any, new: Shape) -> Any:

@@ -27,29 +27,31 @@ Terms = tuple[tuple[Op, float], ...]
 Tree = tuple[Any, ...]
 
 
-def one_step(recorded: Recorded, timesteps: int | None) -> Network:
+def one_step(recorded: Recorded, timesteps: int | None, *, frames: bool) -> Network:
     """The step that a recorded forward repeats.
 
     Args:
         recorded: what the forward did.
         timesteps: T, if it was asked for; a forward that runs another number of steps is refused.
+        frames: the forward was given one input per step.
 
     Raises:
         UnsupportedError: the steps differ, or the answer is not the mean, sum, last or maximum over them.
     """
     steps = _steps(recorded)
-    whole = recorded.whole or steps > 1 or not isinstance(recorded.answer, Sum)
+    whole = frames or recorded.whole or steps > 1 or not isinstance(recorded.answer, Sum)
+    for name, calls in recorded.calls.items():
+        _refuse_change(name, [op.inputs for op in calls])
     if whole and timesteps not in (None, steps):
         raise UnsupportedError(
             f"the forward runs {steps} steps itself, and {timesteps} are asked for; ask for {steps}, or build the "
             "network with the other number"
         )
-    for name, calls in recorded.calls.items():
-        _refuse_change(name, [op.inputs for op in calls])
     outputs, readout = _answer(recorded.answer, steps)
     network = _Step(_kept(steps)).network(recorded.calls, outputs)
     axis = {"TN": 0, "NT": 1}.get(getattr(recorded.answer, "axes", ""))
-    return replace(network, readout=readout, timesteps=steps if whole else None, time_axis=axis).pruned()
+    known = steps if whole else None
+    return replace(network, readout=readout, timesteps=known, frames=frames, time_axis=axis).pruned()
 
 
 def _steps(recorded: Recorded) -> int:
