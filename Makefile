@@ -60,11 +60,12 @@ fuzz: install
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzzing --count $(COUNT) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(COUNTS),--counts $(abspath $(COUNTS))) --keep ../$(FUZZ_KEEP)
 
-# Random networks of SpikingJelly's parts against SpikingJelly's own run, in slices of seeds.
+# Random networks of SpikingJelly's and of snnTorch's parts against their own runs, in slices of seeds.
 NETWORKS ?= 300
 random: install
 	cd tests && for first in $$(seq 0 60 $$(($(NETWORKS) - 1))); do \
-	  OMP_NUM_THREADS=1 nice ../$(BIN)/python -W ignore random_spikingjelly.py --first $$first --count 60 || exit 1; done
+	  OMP_NUM_THREADS=1 nice ../$(BIN)/python -W ignore random_spikingjelly.py --first $$first --count 60 || exit 1; \
+	  OMP_NUM_THREADS=1 nice ../$(BIN)/python -W ignore random_snntorch.py --first $$first --count 60 || exit 1; done
 
 # The oldest onnxruntime that a device may have: the runtime's tests in an environment of their own.
 test-oldest: install

@@ -36,13 +36,17 @@ def trace_model(model: nn.Module, shape: Shape, timesteps: int | None = None, no
     refuse_hooks(model)
     function = "forward_step" if hasattr(model, "forward_step") else "forward"
     try:
-        return one_step(record(model, function, shape, timesteps, frames=False, nodes=nodes or {}), timesteps, frames=False)
+        return one_step(
+            record(model, function, shape, timesteps, frames=False, nodes=nodes or {}), timesteps, frames=False
+        )
     except UnsupportedError as error:
         still, wants_frames = error, isinstance(error, NotOneStepError)
     if timesteps is None:
         needed = "; for a forward over frames give timesteps=T (--timesteps T)" * wants_frames
         raise UnsupportedError(f"{still}{needed}") from still
     try:
-        return one_step(record(model, function, shape, timesteps, frames=True, nodes=nodes or {}), timesteps, frames=True)
+        return one_step(
+            record(model, function, shape, timesteps, frames=True, nodes=nodes or {}), timesteps, frames=True
+        )
     except (UnsupportedError, GraphError) as error:
         raise UnsupportedError(str(error if wants_frames else still)) from error
