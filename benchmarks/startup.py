@@ -1,8 +1,8 @@
 """What a newcomer waits for: python benchmarks/startup.py [--rounds 5]
 
     help         processor time of `COMMAND --help`, and the modules that it imports
-    first line   wall time from the start of `idsnn-train` to its first line, into a pipe
-    first step   processor time from its start to the first step of the optimizer, and what is imported until then
+    first line   the same of `idsnn-train` until it says what it begins
+    first step   the same until the first step of its optimizer
 
 Every round starts a fresh process for each; figures are medians. The table is of one more process under
 `-X importtime`: what each package costs by itself, what it imports left out. torch's optimizers import torch._dynamo as
@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 
 COMMANDS = {
@@ -31,16 +30,27 @@ HELP = """
 import contextlib, {module}
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None): {module}.main(["--help"])
 """
-STEP = """
-import os, idsnn.cli
-from torch.optim.optimizer import register_optimizer_step_post_hook
+BEGIN = """
+import os, sys, time, idsnn.cli
 def stop(*_):
-    import sys, time
     print(time.process_time(), len(sys.modules), flush=True)
     os._exit(0)
+"""
+LINE = (
+    BEGIN
+    + """
+idsnn.cli.announce = stop
+idsnn.cli.main(["--out", {folder!r}, "--force"])
+"""
+)
+STEP = (
+    BEGIN
+    + """
+from torch.optim.optimizer import register_optimizer_step_post_hook
 register_optimizer_step_post_hook(stop)
 idsnn.cli.main(["--out", {folder!r}, "--force"])
 """
+)
 _SELF = re.compile(r"import time: +(\d+) \| +\d+ \| +([\w.]+)")
 
 
@@ -53,19 +63,6 @@ def median(script: str, rounds: int) -> tuple[float, int]:
     """Processor seconds and modules that a script prints last."""
     found = [run(script).stdout.splitlines()[-1].split() for _ in range(rounds)]
     return statistics.median(float(seconds) for seconds, _ in found), int(found[0][1])
-
-
-def first_line(folder: str) -> float:
-    """Seconds until `idsnn-train` has said something."""
-    started = time.monotonic()
-    command = [sys.executable, "-m", "idsnn.cli", "--out", folder, "--force"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        running.stderr.readline()
-        seconds = time.monotonic() - started
-        running.terminate()
-        running.stderr.read()
-    return seconds
 
 
 def costs(script: str) -> Counter[str]:
@@ -85,11 +82,10 @@ def main() -> None:
         seconds, modules = median(HELP.format(module=module) + END, rounds)
         print(f"{command + ' --help':<24} {seconds:6.2f} s of processor time, {modules} modules")
     with tempfile.TemporaryDirectory() as folder:
-        wall = statistics.median(first_line(f"{folder}/line") for _ in range(rounds))
-        print(f"{'first line':<24} {wall:6.2f} s")
-        script = STEP.format(folder=f"{folder}/step")
-        seconds, modules = median(script, rounds)
-        print(f"{'first step':<24} {seconds:6.2f} s of processor time, {modules} modules")
+        for name, script in (("first line", LINE), ("first step", STEP)):
+            script = script.format(folder=f"{folder}/run")
+            seconds, modules = median(script, rounds)
+            print(f"{name:<24} {seconds:6.2f} s of processor time, {modules} modules")
         for package, spent in costs(script).most_common(8):
             print(f"    {package:<20} {spent:6.2f} s")
 
