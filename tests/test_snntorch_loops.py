@@ -124,6 +124,15 @@ def accumulated(net: Any, x: Tensor) -> Any:
     return total
 
 
+def beside(net: Any, x: Tensor) -> Any:
+    """What does not vary is part of every step's output."""
+    mem1, total, current = None, 0, net.fc1(x)
+    for _ in range(net.num_steps):
+        spk1, mem1 = net.lif1(current, mem1)
+        total = total + spk1 + current
+    return total
+
+
 LOOPS: dict[str, tuple[Callable[..., Any], bool, str, bool]] = {  # forward, init_hidden, readout, frames
     "return torch.stack(spk_rec), torch.stack(mem_rec)": (
         loop(lambda net, spk, mem: (torch.stack(spk, dim=0), torch.stack(mem, dim=0))),
@@ -163,6 +172,7 @@ LOOPS: dict[str, tuple[Callable[..., Any], bool, str, bool]] = {  # forward, ini
     "recurrence by hand: self.back(spk) of the step before; total / T": (fed_back, False, "mean", False),
     "x.reshape(T * N, -1) through a layer, .view(T, N, -1), for current in currents": (folded, False, "sum", True),
     "a layer called before the loop; the last step's spikes": (outside, False, "last", False),
+    "total = total + spk + current, a layer of the image": (beside, False, "sum", False),
     "total = torch.zeros(N, K); total += spk": (accumulated, False, "sum", False),
 }
 

@@ -112,7 +112,8 @@ def run_pass(
         count = x.shape[probe.axis]
         chosen = np.sort(shown[(start <= shown) & (shown < start + count)]) - start
         outputs = probe.run(x, names + traces * bool(len(chosen)))
-        singly.append(np.stack([tally.add(outputs) for tally in tallies]))
+        found = [tally.add(outputs) for tally in tallies]
+        singly.append(np.stack(found) if found else np.zeros((0, count), np.int64))
         scores.append(Scores.of(truth[start : start + count], outputs["step_logits"], manifest.readout))
         kept += [
             _example(i, x.take(i, axis=probe.axis), int(truth[start + i]), outputs, manifest.readout) for i in chosen

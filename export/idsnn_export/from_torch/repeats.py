@@ -193,14 +193,15 @@ def _of_terms(terms: Terms, steps: int) -> tuple[dict[Op, float], Readout]:
     by_step: dict[int | None, list[tuple[Op, float]]] = {}
     for op, c in terms:
         by_step.setdefault(op.time, []).append((op, c))
-    if set(by_step) <= {steps - 1, None} and (steps == 1 or None not in by_step or set(by_step) == {None}):
-        return dict(terms), "last" if steps > 1 and set(by_step) != {None} else "mean"
-    heard = [tuple(by_step.get(t, ())) for t in range(steps)]
-    if None in by_step or not all(heard):
-        seen = ", ".join("every step" if t is None else str(t) for t in by_step)
+    if set(by_step) <= {steps - 1, None}:
+        return dict(terms), "last" if steps > 1 and steps - 1 in by_step else "mean"
+    still = tuple((op, c / steps) for op, c in by_step.pop(None, ()))  # what does not vary was added at every step
+    if set(by_step) != set(range(steps)):
+        seen = ", ".join(map(str, by_step))
         raise UnsupportedError(
             f"the answer: is a sum over steps {seen} of {steps}; return the mean, sum, last or maximum of all"
         )
+    heard = [(*by_step[t], *still) for t in range(steps)]
     _refuse_change("the answer", heard, "adds")
     kept = heard[_kept(steps)]
     if all(math.isclose(c * steps, 1, rel_tol=1e-6) for _, c in kept):
