@@ -19,6 +19,7 @@ import test_snntorch_layers as between
 import test_snntorch_loops as loops
 import test_snntorch_neurons as neurons
 import test_snntorch_tutorials as tutorials
+import test_spikingjelly as jelly
 from torch import nn
 
 from idsnn_deploy.errors import GraphError, UnsupportedError
@@ -69,6 +70,9 @@ def sections() -> dict[str, list[Row]]:
         "snnTorch: loops over time, states and readouts": [*_loops()],
         "snnTorch: between the neurons": [*_between()],
         "snnTorch: networks of its tutorials": [*_tutorials()],
+        "SpikingJelly: neurons": [*_spikingjelly_neurons()],
+        "SpikingJelly: layers, and what has no form": [*_spikingjelly_layers()],
+        "SpikingJelly: networks of its tutorials and model zoo": [*_spikingjelly_networks()],
         "torch: layers": [*_layers()],
         "torch: what is attached to modules": [*_hooks()],
     }
@@ -129,6 +133,46 @@ def _tutorials() -> Iterator[Row]:
                 tutorials.network(name, 10), shape, tutorials.inputs(name, 10), 10, frames
             ),
         )
+
+
+def _spikingjelly_neurons() -> Iterator[Row]:
+    def built(make: Any, reset: Any) -> Subject:
+        model, x = jelly.of(make, v_threshold=0.75, v_reset=reset)
+        return Subject(model, x.shape[2:], x, len(x), True)
+
+    for name, make in jelly.NEURONS.items():
+        for how, reset in jelly.RESETS.items():
+            yield Row(f"{name}, reset {how}", lambda make=make, reset=reset: built(make, reset))
+
+
+def _spikingjelly_layers() -> Iterator[Row]:
+    def built(make: Any) -> Subject:
+        jelly.torch.manual_seed(0)
+        model = jelly._learned(nn.Sequential(*make()))
+        jelly.functional.set_step_mode(model, "m")
+        x = np.random.default_rng(0).normal(0, 1, (4, 8, 2, 6, 6)).astype(np.float32)
+        return Subject(model, (2, 6, 6), x, 4, True)
+
+    def refused(make: Any) -> Subject:
+        model = nn.Sequential(jelly.layer.Linear(6, 6), make()).eval()
+        jelly.functional.set_step_mode(model, "m")
+        return Subject(model, (6,), np.zeros(0), 4, True)
+
+    for name, make in jelly.LAYERS.items():
+        yield Row(name, lambda make=make: built(make))
+    for name, (make, _) in jelly.REFUSED.items():
+        yield Row(name, lambda make=make: refused(make))
+
+
+def _spikingjelly_networks() -> Iterator[Row]:
+    def built(name: str) -> Subject:
+        model, (_, shape, mode) = jelly.net(name), jelly.NETWORKS[name]
+        if mode == "whole":
+            model.T = 4
+        return Subject(model, shape, jelly.inputs(name, 4), 4, mode != "whole")
+
+    for name, (_, _, mode) in jelly.NETWORKS.items():
+        yield Row(f"{name} (step mode {'s' if mode == 's' else 'm'})", lambda name=name: built(name))
 
 
 def _layers() -> Iterator[Row]:

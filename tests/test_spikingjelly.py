@@ -279,7 +279,7 @@ LAYERS: dict[str, Callable[[], list[nn.Module]]] = {
     "votes": lambda: [
         layer.Flatten(), layer.Linear(72, 11), neuron.LIFNode(v_threshold=0.2), layer.VotingLayer(3)
     ],
-    "one dimension": lambda: [
+    "its layers of one dimension": lambda: [
         layer.Flatten(2), layer.Conv1d(2, 3, 5), layer.BatchNorm1d(3), neuron.LIFNode(v_threshold=0.2)
     ],
 }  # fmt: skip
@@ -348,7 +348,7 @@ def test_a_loop_in_the_forward_is_unrolled_and_a_reset_before_it_is_understood()
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "another neuron": (
+    "another of its neurons": (
         neuron.QIFNode,
         r"QIFNode.*has no NIR form; of SpikingJelly's neurons IFNode, LIFNode",
     ),
