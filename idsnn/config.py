@@ -5,13 +5,14 @@ No torch here, so that `--help` is quick.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import flag
 from idsnn_deploy.json_file import read_json_object
+from idsnn_deploy.json_types import MalformedError, keys_of, read
 from idsnn_deploy.reading import DataSet, Recorded
 
 from .curriculum import MOST_STEPS, Stage, read_stages, total_epochs
@@ -361,17 +362,13 @@ def read_config(path: str | Path) -> TrainConfig:
     found = read_json_object(Path(path), 1 << 24, UsageError)
     if not found.keys() & settings(TrainConfig()).keys():
         raise UsageError(f"{path}: holds no settings of a training")
-    default = TrainConfig()
-    chosen: dict[str, Any] = {}
-    for field in fields(TrainConfig):
-        if field.name in found:
-            value, like = found[field.name], getattr(default, field.name)
-            value = tuple(value) if isinstance(value, list) else value
-            kinds = (float, int) if isinstance(like, float) else (type(like),)
-            if like is not None and (not isinstance(value, kinds) or isinstance(value, bool) != isinstance(like, bool)):
-                raise UsageError(f"{path}: {field.name} is {value!r}, not a {type(like).__name__}")
-            chosen[field.name] = value
-    return TrainConfig(**chosen)
+    known = keys_of(TrainConfig)
+    try:
+        return TrainConfig(
+            **{name: read(hint, found[name], name) for name, (hint, _) in known.items() if name in found}
+        )
+    except MalformedError as cause:
+        raise UsageError(f"{path}: {cause}") from cause
 
 
 def settings(config: TrainConfig) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from test_train_run import tiny as tiny
 
 from idsnn.checkpoint import load_run, read_weights
 from idsnn.cli import main
+from idsnn.config import read_config
 from idsnn.fit import Checkpoint
-from idsnn_deploy.errors import RunError
+from idsnn_deploy.errors import RunError, UsageError
 
 ROW = dict.fromkeys(
     ("phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy", "firing_rate", "lr"), 1.0
@@ -132,6 +133,30 @@ def test_a_config_that_describes_no_network_is_one_line(changes: dict[str, Any],
     with pytest.raises(RunError) as caught:
         load_run(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_rate": ""},
+        {"limit_train": "3"},
+        {"image_size": [8]},
+        {"sensor": [1, "x"]},
+        {"stages": [3]},
+        {"milestones": [0.5]},
+        {"events_window": {}},
+        {"teacher": 3},
+        {"arm": "none"},
+        {"gray": 1},
+        {"epochs": True},
+        {"lr": None},
+    ],
+)
+def test_a_setting_of_another_type_is_named(changes: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"dataset": "digits", **changes}))
+    (name,) = changes
+    with pytest.raises(UsageError, match=rf"config\.json: `{name}(\[\d\])?` is"):
+        read_config(tmp_path / "config.json")
 
 
 class Evil:

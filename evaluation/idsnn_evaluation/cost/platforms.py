@@ -29,9 +29,11 @@ from typing import Any, Literal, get_args
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.json_file import parse_json
+from idsnn_deploy.json_types import Text, fits
 
 Range = tuple[float, float]
 Counted = Literal["events", "dense"]
+TEXTS = ("name", "node", "includes", "source")
 _MAX_BYTES = 2**20
 
 
@@ -124,6 +126,11 @@ def _platform(entry: Any, where: str) -> Platform:
     if missing or unknown:
         words = f"lacks {', '.join(missing)}" if missing else f"has the unknown {', '.join(unknown)}"
         raise UsageError(f"{where}: platform {name!r} {words}; see docs/report.md")
+    odd = next((key for key in TEXTS if not fits(Text, entry[key])), None)
+    if odd is not None:
+        raise UsageError(
+            f"{where}: platform {name!r}: {odd} is {str(entry[odd])[:60]!r}, not a text of 4,096 characters"
+        )
     if entry["counts"] not in get_args(Counted):
         raise UsageError(
             f"{where}: platform {name!r}: counts is {entry['counts']!r}; known are {', '.join(get_args(Counted))}"
