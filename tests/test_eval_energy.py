@@ -72,6 +72,8 @@ def test_reading_c_matches_the_bits_that_t_steps_can_say(timesteps: int, bits: i
         (0.30, 2.0, "an ANN of 3 bits should need less energy"),
         (0.06, 0.5, "leave it open"),
         (None, None, "do not apply"),
+        (None, 0.5, "do not apply"),
+        (0.1, None, "do not apply"),
     ],
 )
 def test_the_verdict_follows_the_published_break_even_points(rate: float, synapse: float, words: str) -> None:
@@ -81,6 +83,62 @@ def test_the_verdict_follows_the_published_break_even_points(rate: float, synaps
 
 def test_a_value_is_below_within_or_above_a_range() -> None:
     assert [compare(v, (1, 2)) for v in (0.9, 1, 2, 2.1, None)] == ["below", "within", "within", "above", "unknown"]
+
+
+def test_every_row_says_what_it_counted_and_by_which_constants(energy: dict[str, Any]) -> None:
+    """By hand, from the constants that are published: Horowitz 2014, Yan et al. 2024, Dampfhoffer et al. 2023."""
+    assert energy.keys() == {
+        *("unit", "arithmetic", "memory", "bit_matched", "platforms", "no_figure", "constants"),
+    }
+    assert energy["unit"] == "pJ per sample"
+    neurons = next(row for row in energy["arithmetic"] if row["network"] == "spiking network with neurons")
+    assert neurons == {
+        "network": "spiking network with neurons",
+        "precision": "fp32",
+        "acs": 1050,  # 1000, 40 comparisons, 7 + 2 + 1 additions
+        "macs": 90,
+        "pj": pytest.approx([1050 * 0.9 + 90 * 4.6] * 2),
+    }
+    assert energy["bit_matched"] == {
+        "bits": 3,
+        "ann_pj": pytest.approx([2000 * (3 / 8 * 0.2 + 0.03)] * 2),
+        "spiking_pj": pytest.approx([1000 * 0.03 + 50 * 0.23] * 2),
+        "firing_rate": 0.1,
+        "break_even_rate": [0.057, 0.064],
+        "rate_is": "above",
+        "spikes_per_synapse": 0.5,
+        "break_even_synapse": [0.15, 1.38],
+        "synapse_is": "within",
+        "verdict": "The mean spike rate of 10.0 % is above the published break-even of 5.7 to 6.4 % and 0.50 spikes "
+        "per synapse are within the published 0.15 to 1.38: against an ANN of 3 bits the sources leave it open.",
+    }
+    loihi = next(row for row in energy["platforms"] if row["name"] == "Loihi")
+    assert {key: loihi[key] for key in ("counts", "synop_pj", "update_pj", "node", "year")} == {
+        "counts": "events",
+        "synop_pj": [23.6, 27.1],
+        "update_pj": [52, 81],
+        "node": "14 nm",
+        "year": 2018,
+    }
+    assert "M. Davies et al." in loihi["source"]
+    assert "a synaptic operation" in loihi["includes"]
+    assert energy["constants"]["int8_multiply"] == {
+        "value": [0.2, 0.2],
+        "unit": "pJ",
+        "node": "45 nm, 0.9 V",
+        "year": 2014,
+        "includes": "one 8-bit integer multiply",
+        "source": "M. Horowitz, ISSCC 2014",
+    }
+
+
+def test_memory_is_compared_at_the_least_of_each_tier(energy: dict[str, Any]) -> None:
+    rows = {(row["tier"], row["precision"]): row for row in energy["memory"]}
+    assert {tier for tier, _ in rows} == {"8 KiB SRAM", "32 KiB SRAM", "1 MiB SRAM", "off-chip DRAM"}
+    dram, cache = rows["off-chip DRAM", "fp32"], rows["1 MiB SRAM", "fp32"]
+    assert dram["ratio"] == pytest.approx((1359 + 1300 * 1618.5) / (9200 + 1300 * 2010))
+    assert dram["ann_pj"] == pytest.approx([9200 + 1300 * 2010, 9200 + 2600 * 2010])
+    assert cache["spiking_pj"] == pytest.approx([1359 + 100 * 1618.5] * 2)
 
 
 def test_platforms_give_ranges_and_only_where_a_figure_is_published(energy: dict[str, Any]) -> None:
