@@ -110,7 +110,7 @@ def test_the_report_s_keys_by_hand() -> None:
             {"margin": 0.31, "accuracy": 2 / 3, "average_steps": 4 / 3},
             {"margin": 0.56, "accuracy": 2 / 3, "average_steps": 5 / 3},
             {"margin": 0.91, "accuracy": 1.0, "average_steps": 7 / 3},
-            {"margin": 1.0, "accuracy": 2 / 3, "average_steps": 3.0},
+            {"margin": 0.996, "accuracy": 2 / 3, "average_steps": 3.0},
         ],
     }
 
@@ -133,6 +133,30 @@ def test_a_margin_of_1_is_for_those_that_none_suits(wrong: int, margin: float) -
     found = early_exit(Scores(labels, classes, margins))
     assert found is not None
     assert found["margin"] == margin
+
+
+def test_where_networks_are_very_sure_the_margins_are_finer() -> None:
+    """Two of 100 images are wrong at first, at 0.992; the others stop there at 0.9985, and are right."""
+    labels = np.zeros(200, np.int64)
+    classes, margins = np.zeros((4, 200), np.int32), np.full((4, 200), 0.9985, np.float32)
+    odd = np.flatnonzero(validation_part(labels))[:2]
+    classes[0, odd], margins[0, odd] = 1, 0.992
+    found = early_exit(Scores(labels, classes, margins))
+    assert found is not None
+    assert found["margin"] == 0.993
+    assert found["validation"]["average_steps"] == 1.02
+    assert [point["margin"] for point in found["curve"]] == [0.0, 0.999]
+
+
+def test_margins_are_hundredths_and_from_0_99_on_thousandths() -> None:
+    """One sample between any two margins, so that each of them is a point of the curve."""
+    between = [*(i / 100 + 0.005 for i in range(99)), *(i / 1000 + 0.0005 for i in range(990, 1000))]
+    margins = np.ones((2, 2 * len(between)), np.float32)
+    margins[0, ::2] = between  # the other half chooses
+    found = early_exit(Scores(np.zeros(margins.shape[1], np.int64), np.zeros(margins.shape, np.int32), margins))
+    assert found is not None
+    expected = [*(i / 100 for i in range(100)), *(i / 1000 for i in range(991, 1001))]
+    assert [point["margin"] for point in found["curve"]] == expected
 
 
 def test_two_samples_of_one_class_are_a_choice_and_two_of_two_are_none() -> None:

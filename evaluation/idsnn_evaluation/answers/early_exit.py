@@ -22,7 +22,8 @@ from ..document import EarlyExit, ExitPart, ExitPoint
 from .scores import Scores
 
 TOLERANCE = 0.005
-MARGINS = tuple(hundredth / 100 for hundredth in range(101))
+# Finer near 1: trained networks are that sure, and between 0.99 and 1 they go from one step to all of them.
+MARGINS = (*(hundredth / 100 for hundredth in range(99)), *(thousandth / 1000 for thousandth in range(990, 1001)))
 
 
 def at_margin(scores: Scores, margin: float) -> ExitPoint:
