@@ -170,7 +170,9 @@ def test_malformed_flags_exit_with_2(argv: list[str], capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as caught:
         main(argv)
     assert caught.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("idsnn-deploy") and " --help says what there is" in error
+    assert error.count("\n") == 1
 
 
 def test_the_installed_command_says_its_commands() -> None:

@@ -106,7 +106,8 @@ def test_a_terminal_that_is_not_unicode_shows_the_rest() -> None:
 
 # Whatever else prints has no text from outside in it, or is a child that its parent reads.
 PRINTS = {
-    "deploy/idsnn_deploy/commands.py": 4,
+    "deploy/idsnn_deploy/commands.py": 5,
+    "deploy/idsnn_deploy/command_line.py": 1,
     "deploy/idsnn_deploy/bench.py": 2,
 }
 CONSOLES = {"idsnn/display.py": 2, "evaluation/idsnn_evaluation/show/terminal.py": 1}
