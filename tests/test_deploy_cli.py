@@ -171,7 +171,8 @@ def test_malformed_flags_exit_with_2(argv: list[str], capsys: pytest.CaptureFixt
         main(argv)
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("idsnn-deploy") and " --help says what there is" in error
+    assert error.startswith("idsnn-deploy")
+    assert " --help says what there is" in error
     assert error.count("\n") == 1
 
 
