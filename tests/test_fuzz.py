@@ -26,10 +26,15 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="t
 
 @pytest.fixture(scope="module")
 def fuzzer(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
+    from idsnn import trainer
+    from idsnn_evaluation import jobs
+
+    drawn = trainer.draw_curves, jobs.write_figures
     scratch = tmp_path_factory.mktemp("fuzz")
     made = Fuzzer(samples(run, scratch / "good"), scratch, SEED)
     yield made
     made.close()
+    assert (trainer.draw_curves, jobs.write_figures) == drawn  # the tests that come after see figures
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ from .worker import Command, Seen, Worker
 WARM = ("idsnn.trainer", "idsnn_export.bundle", "idsnn_export.artefacts", "idsnn_export.c_folder",
         "idsnn_export.lint.engine", "idsnn_evaluation.jobs", "idsnn_deploy.check", "idsnn_deploy.run",
         "idsnn_deploy.info", "onnxruntime", "idsnn.devices")  # fmt: skip
+# They take seconds, and see nothing that reports and tables do not.
+FIGURES = (("idsnn_evaluation.jobs", "write_figures"), ("idsnn.trainer", "draw_curves"))
 
 
 class Fuzzer:
@@ -32,9 +34,9 @@ class Fuzzer:
         self._answers: dict[tuple[str, ...], Seen] = {}
         for module in WARM:
             importlib.import_module(module)
-        # Figures take seconds and see nothing that reports and tables do not.
-        importlib.import_module("idsnn_evaluation.jobs").write_figures = lambda report, folder: None
-        importlib.import_module("idsnn.trainer").draw_curves = lambda rows, path: None
+        self._drawn = {place: vars(importlib.import_module(place[0]))[place[1]] for place in FIGURES}
+        for module, name in FIGURES:
+            setattr(importlib.import_module(module), name, lambda what, path: None)
         self._worker = Worker(scratch)
 
     def mutant(self, name: str, number: int) -> str | None:
@@ -63,8 +65,10 @@ class Fuzzer:
         return found
 
     def close(self) -> None:
-        """Ends the process in which commands run."""
+        """Ends the process in which commands run, and lets figures be drawn again in this one."""
         self._worker.close()
+        for (module, name), draw in self._drawn.items():
+            setattr(importlib.import_module(module), name, draw)
 
     def _workplace(self, kind: Kind) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
