@@ -32,7 +32,7 @@ from idsnn_deploy.golden import read_golden
 from idsnn_deploy.manifest import read_bundle
 from idsnn_export import read_nir, to_nir, to_onnx
 from idsnn_export.c.quantize import integer_network
-from idsnn_export.c.write import channels_last, write_c
+from idsnn_export.c.write import ISAS, channels_last, write_c
 from idsnn_export.graph.metadata import read_metadata
 from idsnn_export.lowering import calibrate
 from idsnn_export.reference.integer import IntegerNetwork, run_integer
@@ -78,9 +78,19 @@ def compiled(network: IntegerNetwork, pixels: Any, isa: str, folder: Path) -> Ru
     """The network in C, as a shared library."""
     folder.mkdir()
     write_c(folder, network, "network", pixels[:2], [str(k) for k in range(int(np.prod(network.readout.shape)))], isa)
-    flags = ["-mavx2", "-DIDSNN_AVX2"] if isa == "avx2" else []
     sources = [file for file in folder.glob("*.c") if file.name != "main.c"]
-    command = ["cc", "-O3", "-march=native", "-std=c99", *flags, "-shared", "-fPIC", "-o", folder / "lib.so", *sources]
+    command = [
+        "cc",
+        "-O3",
+        "-march=native",
+        "-std=c99",
+        *ISAS[isa][0].split(),
+        "-shared",
+        "-fPIC",
+        "-o",
+        folder / "lib.so",
+        *sources,
+    ]
     subprocess.run(command, check=True)
     library, inputs = ctypes.CDLL(str(folder / "lib.so")), channels_last(network, pixels)
     logits = np.zeros(network.readout.shape, np.int32)
@@ -145,7 +155,7 @@ def main() -> None:
     parser.add_argument("bundles", nargs="*", type=Path)
     parser.add_argument("--width", nargs="*", type=int, default=[])
     parser.add_argument("--gain", nargs="*", type=float, default=[1.0, 1.3, 2.2])
-    parser.add_argument("--isa", nargs="*", default=["portable", "avx2"])
+    parser.add_argument("--isa", nargs="*", choices=ISAS, default=list(ISAS))
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()

@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from idsnn_deploy.command_line import Parser
-from idsnn_deploy.commands import DEBUG_HELP, announce, missing_extra, require_extra, run_command, say
+from idsnn_deploy.command_line import Parser, command_parser
+from idsnn_deploy.commands import DEBUG_HELP, announce, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
 from idsnn_deploy.flags import add_flags, flag, from_flags
 
@@ -110,9 +110,7 @@ def _start(arguments: list[str]) -> TrainConfig:
 
 
 def _parser(start: TrainConfig) -> Parser:
-    parser = Parser(PROG, str(Flags.__doc__), examples=EXAMPLES, notes=missing_extra(PROG, *NEEDS) or "")
-    parser.usage = f"{PROG} [FLAG ...]"
-    parser.add_version()
+    parser = command_parser(PROG, str(Flags.__doc__), usage=f"{PROG} [FLAG ...]", needs=NEEDS, examples=EXAMPLES)
     add_flags(parser, Flags, start)
     return parser
 

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
+import random_parts
 import snntorch as snn
 import torch
 import torch.nn.functional as F
@@ -139,17 +140,8 @@ def _width(weights: nn.Module) -> int:
     return len(_first(weights).weight)
 
 
-class Maker:
-    """Draws the parts of one network."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.parts: list[str] = []
-
-    def one(self, *names: str) -> str:
-        chosen = str(self.rng.choice(names))
-        self.parts.append(chosen)
-        return chosen
+class Maker(random_parts.Maker):
+    """Draws the parts of one network of snnTorch's."""
 
     def neuron(self, shape: tuple[int, ...], states: str, last: bool) -> nn.Module:
         """A neuron with any options that have a form."""

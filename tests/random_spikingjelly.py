@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import random_parts
 import torch
 from onnx_runs import run
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -65,17 +66,8 @@ class Whole(nn.Module):
         return total / self.T
 
 
-class Maker:
-    """Draws the parts of one network."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.parts: list[str] = []
-
-    def one(self, *names: str) -> str:
-        chosen = str(self.rng.choice(names))
-        self.parts.append(chosen)
-        return chosen
+class Maker(random_parts.Maker):
+    """Draws the parts of one network of SpikingJelly's."""
 
     def fires(self) -> nn.Module:
         """A neuron with any options."""

@@ -13,6 +13,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
+from older_runs import unfinished_without
 from safetensors.torch import load_file
 from test_train_vgg import photograph_folder
 from torch import nn
@@ -268,12 +269,7 @@ def test_each_image_is_mirrored_in_every_second_epoch() -> None:
 def test_an_average_without_its_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, flags = tmp_path / "run", ["--arm", "baseline", "--epochs", "2"]
     assert train([*TINY, *flags, "--out", str(out)]) == 0
-    (out / "summary.json").unlink()
-    config = json.loads((out / "config.json").read_text())
-    (out / "config.json").write_text(json.dumps({**config, "ema": 0.9, "epochs": 3}))
-    state = torch.load(out / "last.ckpt", weights_only=True)
-    del state["average"]  # as runs wrote it before there were averages
-    torch.save(state, out / "last.ckpt")
+    unfinished_without("average", out, ema=0.9, epochs=3)
     capsys.readouterr()
     assert train(["--resume", "--out", str(out)]) == 2
     assert (

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from older_runs import unfinished_without
 from safetensors.torch import load_file
 from test_train_run import TINY
 
@@ -199,14 +200,7 @@ def test_bad_input_is_refused_in_one_line(
 def test_a_checkpoint_without_the_pull_is_refused(
     loud: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(loud, out)
-    (out / "summary.json").unlink()
-    config = json.loads((out / "config.json").read_text())
-    (out / "config.json").write_text(json.dumps({**config, "spikes": 0.3, "epochs": 3}))
-    state = torch.load(out / "last.ckpt", weights_only=True)
-    del state["pull"]  # as runs wrote it before there was one
-    torch.save(state, out / "last.ckpt")
+    out = unfinished_without("pull", Path(shutil.copytree(loud, tmp_path / "run")), spikes=0.3, epochs=3)
     capsys.readouterr()
     assert train(["--resume", "--out", str(out)]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from .commands import missing_extra
 from .errors import EXIT_BAD_INPUT, EXIT_OK
 from .printable import printable
 
@@ -76,6 +77,23 @@ class Parser(argparse.ArgumentParser):
         same = (each for each in (name, *SYNONYMS.get(name, ())) if f"--{each}" in known)
         near = (each.removeprefix("--") for each in difflib.get_close_matches(f"--{name}", sorted(known), 1, 0.7))
         return next((f"--{each}" for each in (*same, *near)), None)
+
+
+def command_parser(
+    prog: str, description: str, *, usage: str, needs: Sequence[str], examples: Sequence[str] = (), notes: str = ""
+) -> Parser:
+    """The parser of a command that needs an extra: its help says what is missing, and it knows `--version`.
+
+    Args:
+        prog, description, usage: argparse's.
+        needs: the extra, then the modules that it brings.
+        examples: command lines, shown below the flags.
+        notes: what stands below them.
+    """
+    below = "\n".join(filter(None, (notes, missing_extra(prog, *needs))))
+    parser = Parser(prog, description, examples=examples, notes=below, usage=usage)
+    parser.add_version()
+    return parser
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from idsnn_deploy.command_line import Parser
-from idsnn_deploy.commands import announce, missing_extra, require_extra, run_command, say
+from idsnn_deploy.command_line import Parser, command_parser
+from idsnn_deploy.commands import announce, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_OK
 from idsnn_deploy.flags import add_flags, from_flags
 
@@ -47,14 +47,14 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(
+    parser = command_parser(
         PROG,
         "Counts spikes and synaptic operations of a bundle's network and says what they cost.",
-        examples=EXAMPLES,
-        notes="\n".join(filter(None, (NOTES, missing_extra(PROG, *NEEDS)))),
         usage=f"{PROG} [FLAG ...] BUNDLE ...",
+        needs=NEEDS,
+        examples=EXAMPLES,
+        notes=NOTES,
     )
-    parser.add_version()
     add_flags(parser, EvaluateConfig)
     return parser
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idsnn_deploy.command_line import Parser
-from idsnn_deploy.commands import DEBUG_HELP, announce, missing_extra, require_extra, run_command, say
+from idsnn_deploy.command_line import Parser, command_parser
+from idsnn_deploy.commands import DEBUG_HELP, announce, require_extra, run_command, say
 from idsnn_deploy.errors import EXIT_FAILED, EXIT_OK, UsageError
 from idsnn_deploy.flags import add_flags, flag, from_flags
 
@@ -129,14 +129,14 @@ def _figure(value: Any) -> str:
 
 
 def _parser() -> Parser:
-    parser = Parser(
+    parser = command_parser(
         PROG,
         "Turns a trained run, a torch network or any NIR graph into a bundle: NIR, ONNX over T steps, golden vectors.",
-        examples=EXAMPLES,
-        notes="\n".join(filter(None, (NOTES, missing_extra(PROG, *NEEDS)))),
         usage=f"{PROG} [FLAG ...] SOURCE",
+        needs=NEEDS,
+        examples=EXAMPLES,
+        notes=NOTES,
     )
-    parser.add_version()
     add_flags(parser, ExportConfig)
     add_flags(parser, Otherwise)
     return parser

@@ -49,8 +49,8 @@ def place(network: IntegerNetwork, table: Mapping[str, Sequence[PathRow]]) -> Ar
     outs, end = _shared(network, table, sizes)
     row = max(prod(map_shape(e.shape)[1:]) for e in (*network.layers, network.readout))
     begin = _aligned(4 * network.timesteps * row)
-    place = place_width(row for rows in table.values() for row in rows)
-    spike = 4 if place + width <= 4 else 8  # bytes of a place and a pattern, as C lays them out
+    of_place = place_width(row for rows in table.values() for row in rows)
+    spike = 4 if of_place + width <= 4 else 8  # bytes of a place and a pattern, as C lays them out
     lists, ends = {}, [begin]
     for name, rows in table.items():
         lists[name], last = _lists(rows, begin, spike, network.input)
@@ -62,7 +62,7 @@ def place(network: IntegerNetwork, table: Mapping[str, Sequence[PathRow]]) -> Ar
         size = _aligned(4 * prod(layer.shape))
         layers[layer.name] = (outs[layer.name], at, at + size if layer.synapse is not None else NOWHERE)
         at += size * (2 if layer.synapse is not None else 1)
-    return Arena(layers, lists, end, at if stepwise else run, at, stepwise, place)
+    return Arena(layers, lists, end, at if stepwise else run, at, stepwise, of_place)
 
 
 def _lists(rows: Sequence[PathRow], at: int, spike: int, input_: str) -> tuple[list[tuple[int, int, int]], int]:

@@ -39,7 +39,7 @@ def membrane(layer: Layer, largest: Mapping[str, Reals], timesteps: int) -> Real
     """The largest |x|, |i| or |v| of a layer, elementwise."""
     x = np.abs(layer.offset) + np.abs(layer.late) + np.zeros(layer.shape)
     for path in layer.paths:
-        x = x + reach(path, largest[path.source]) * np.abs(path.amplitude) * 2.0**path.shift
+        x = x + _reach(path, largest[path.source]) * np.abs(path.amplitude) * 2.0**path.shift
     if layer.synapse is not None:
         x = _settled(x, layer.synapse, timesteps) + np.abs(layer.membrane_offset)
     v = _settled(x, layer.decay, timesteps)
@@ -48,7 +48,7 @@ def membrane(layer: Layer, largest: Mapping[str, Reals], timesteps: int) -> Real
     return np.asarray(v)
 
 
-def reach(path: Path, largest: Reals) -> Reals:
+def _reach(path: Path, largest: Reals) -> Reals:
     """The largest magnitude at the end of a path, before amplitude and shift."""
     x = largest[None]
     for node in path.nodes:

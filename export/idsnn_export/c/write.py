@@ -44,7 +44,7 @@ def write_c(
     files = model_files(network, name)
     flags, sources = ISAS[isa]
     files |= {each: resource(each) for each in (*FIXED, *sources)}
-    files["Makefile"] = files["Makefile"].replace("\nISA =\n", f"\nISA = {flags}\n" if flags else "\nISA =\n")
+    files["Makefile"] = files["Makefile"].replace("\nISA =\n", f"\nISA = {flags}".rstrip() + "\n")
     files["golden.h"] = _golden(network, golden)
     files["README.md"] = _readme(files, network, name, labels)
     for each, text in files.items():
