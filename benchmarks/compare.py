@@ -48,8 +48,8 @@ def fan_out(network: SpikingNetwork, image: Tensor) -> dict[str, float]:
     def fired(name: str):  # type: ignore[no-untyped-def]  # a hook's type is torch's affair
         return lambda layer, inputs, output: spikes.update({id(output): (name, output)})
 
-    def reads(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        if id(inputs[0]) in spikes and isinstance(layer, nn.Conv2d):
+    def reads(layer: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> None:
+        if id(inputs[0]) in spikes:
             name, source = spikes[id(inputs[0])]
             found[name] += output.numel() * layer.weight[0].numel() / source.numel()
 

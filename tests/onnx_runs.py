@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from idsnn_export.lowering import to_onnx
 from idsnn_export.reference.interpreter import interpret
 
 Arrays = dict[str, NDArray[Any]]
@@ -37,6 +38,13 @@ def run(model: onnx.ModelProto, optimized: bool = True, **feeds: Any) -> Arrays:
     names = [output.name for output in opened.get_outputs()]
     values = opened.run(names, {name: np.asarray(value, np.float32) for name, value in feeds.items()})
     return dict(zip(names, values, strict=True))
+
+
+def traced(graph: nir.NIRGraph, timesteps: int, x: NDArray[Any], frames: bool) -> tuple[NDArray[Any], Arrays]:
+    """The logits of a graph's ONNX model, and its spikes (T, N, ...) by layer."""
+    found = run(to_onnx(graph, timesteps, static=not frames, kind="trace"), **{"input" if frames else "image": x})
+    spikes = {name.removeprefix("spikes."): each for name, each in found.items() if name.startswith("spikes.")}
+    return found["logits"], spikes
 
 
 def run_reference(model: onnx.ModelProto, **feeds: Any) -> Arrays:

@@ -16,13 +16,12 @@ import random_parts
 import snntorch as snn
 import torch
 import torch.nn.functional as F
-from onnx_runs import run
+from onnx_runs import traced
 from torch import Tensor, nn
 
 from idsnn_export.from_torch.convert import prepare, to_nir
 from idsnn_export.from_torch.stepping import run_model, run_prepared
 from idsnn_export.gates.parity import exact_gate, float_gate
-from idsnn_export.lowering import to_onnx
 from idsnn_export.reference.interpreter import trace
 
 STATES = ("hidden", "shown", "kept", "none", "reset", "zeros")
@@ -253,12 +252,7 @@ def outcome(seed: int) -> tuple[str, Case, float]:
     exact_gate(reference, {"torch": run_prepared(prepared, made.x, made.timesteps, frames=made.frames)})
     logits, spikes = run_model(made.model, made.x, made.timesteps, frames=made.frames)
     flips = float_gate(reference, "snnTorch", logits, spikes)["flipped_samples"]
-    found = run(
-        to_onnx(graph, made.timesteps, static=not made.frames, kind="trace"),
-        **{"input" if made.frames else "image": made.x},
-    )
-    seen = {name.removeprefix("spikes."): each for name, each in found.items() if name.startswith("spikes.")}
-    flips += float_gate(reference, "onnx", found["logits"], seen)["flipped_samples"]
+    flips += float_gate(reference, "onnx", *traced(graph, made.timesteps, made.x, made.frames))["flipped_samples"]
     rates = [each.mean() for each in reference.spikes.values()]
     return "excused" if flips else "exact", made, float(np.mean(rates)) if rates else 0.0
 

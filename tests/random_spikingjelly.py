@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import random_parts
 import torch
-from onnx_runs import run
+from onnx_runs import traced
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from spikingjelly_nets import its_own_run
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from idsnn_export.from_torch.convert import prepare, to_graph
 from idsnn_export.from_torch.stepping import run_model, run_prepared
 from idsnn_export.gates.parity import exact_gate, float_gate
-from idsnn_export.lowering import to_onnx
 from idsnn_export.reference.interpreter import trace
 
 MODES = ("s", "m", "containers", "repeats", "loops")
@@ -202,9 +201,7 @@ def check(seed: int) -> tuple[Case, float, int]:
     exact_gate(reference, {"torch": run_prepared(network, x, steps, frames=frames)})
     figures = float_gate(reference, "SpikingJelly", *its_own_run(model, x, made.run))
     float_gate(reference, "run_model", *run_model(model, x, steps, frames=frames))
-    found = run(to_onnx(graph, steps, static=not frames, kind="trace"), **{"input" if frames else "image": x})
-    spikes = {name.removeprefix("spikes."): each for name, each in found.items() if name.startswith("spikes.")}
-    float_gate(reference, "onnx", found["logits"], spikes)
+    float_gate(reference, "onnx", *traced(graph, steps, x, frames))
     rate = float(np.mean([each.mean() for each in reference.spikes.values()]))
     return made, rate, figures["flipped_samples"]
 

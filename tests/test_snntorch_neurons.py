@@ -12,7 +12,7 @@ import snntorch as snn
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx_runs import run
+from onnx_runs import run, traced
 from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 
@@ -126,9 +126,7 @@ def agree(model: nn.Module, x: np.ndarray, graph: nir.NIRGraph | None = None) ->
     logits, spikes = stepped(model, x)
     float_gate(reference, "snnTorch", logits, spikes)
     float_gate(reference, "run_model", *run_model(model, x, len(x), frames=True))
-    found = run(to_onnx(graph, len(x), static=False, kind="trace"), input=x)
-    seen = {name.removeprefix("spikes."): each for name, each in found.items() if name.startswith("spikes.")}
-    float_gate(reference, "onnx", found["logits"], seen)
+    float_gate(reference, "onnx", *traced(graph, len(x), x, frames=True))
 
 
 @pytest.mark.parametrize("name", NEURONS)

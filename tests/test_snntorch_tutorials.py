@@ -16,7 +16,7 @@ import pytest
 import snntorch as snn
 import torch
 import torch.nn.functional as F
-from onnx_runs import run
+from onnx_runs import traced
 from snntorch import surrogate, utils
 from test_snntorch_neurons import free
 from torch import Tensor, nn
@@ -25,7 +25,6 @@ from idsnn_deploy.errors import ParityError
 from idsnn_export.from_torch.convert import prepare, to_nir
 from idsnn_export.from_torch.stepping import run_model, run_prepared
 from idsnn_export.gates.parity import exact_gate, float_gate
-from idsnn_export.lowering import to_onnx
 from idsnn_export.reference.interpreter import trace
 
 FEATURES, IMAGE, SAMPLES = 12, (1, 12, 12), 6
@@ -283,9 +282,7 @@ def agree(name: str, steps: int, graph: nir.NIRGraph | None = None, onnx: bool =
     exact_gate(reference, {"torch": run_prepared(prepared, x, steps, frames=frames)})
     float_gate(reference, "snnTorch", *run_model(net, x, steps, frames=frames))
     if onnx:
-        found = run(to_onnx(graph, steps, static=not frames, kind="trace"), **{"input" if frames else "image": x})
-        spikes = {key.removeprefix("spikes."): each for key, each in found.items() if key.startswith("spikes.")}
-        float_gate(reference, "onnx", found["logits"], spikes)
+        float_gate(reference, "onnx", *traced(graph, steps, x, frames))
     return {key: float(each.mean()) for key, each in reference.spikes.items()}
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_runs import run
+from onnx_runs import run, traced
 from torch import Tensor, nn
 
 from idsnn_deploy.errors import ParityError, UnsupportedError
@@ -77,11 +77,10 @@ def _path(model: nn.Module, name: str) -> str:
 def test_onnx_answers_as_spikingjelly_does(name: str) -> None:
     model, x, mode = net(name), inputs(name, 4), NETWORKS[name][2]
     graph = to_nir(model, x.shape[2:], timesteps=4)
-    found = run(to_onnx(graph, 4, static=False, kind="trace"), input=x)
-    seen = {name.removeprefix("spikes."): each for name, each in found.items() if name.startswith("spikes.")}
+    answered, seen = traced(graph, 4, x, frames=True)
     logits, spikes = its_own_run(model, x, mode)
     assert all(np.array_equal(spikes[name], seen[name] > 0) for name in spikes)
-    np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
+    np.testing.assert_allclose(answered, logits, atol=1e-5)
 
 
 def test_a_network_has_the_same_graph_in_both_step_modes() -> None:

@@ -41,7 +41,7 @@ def aedat_fields(data: bytes) -> dict[str, Array]:
 
 
 def _version_2(data: bytes) -> dict[str, Array]:
-    header, body = _lines(data)
+    header, body = header_lines(data)
     if b"davis" in header.lower():
         raise ValueError("addresses of a DAVIS; of version 2 those of a DVS128 are read")
     if len(body) % 8:
@@ -62,10 +62,10 @@ def _version_3(data: bytes) -> dict[str, Array]:
     return dict(zip("xytp", joined, strict=True))
 
 
-def _lines(data: bytes) -> tuple[bytes, bytes]:
-    """The lines that begin with #, and what comes behind them."""
+def header_lines(data: bytes, mark: bytes = b"#") -> tuple[bytes, bytes]:
+    """The lines at the beginning that begin with `mark`, and what comes behind them."""
     at = 0
-    while data[at : at + 1] == b"#":
+    while data[at : at + 1] == mark:
         end = data.find(b"\n", at)
         at = len(data) if end < 0 else end + 1
     return data[:at], data[at:]

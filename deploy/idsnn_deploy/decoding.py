@@ -40,6 +40,7 @@ def decoded(files: Sequence[str], what: str, shape: Shape | None = None) -> Iter
         if cores < 2 or len(files) < _FEW:
             answers: Iterator[list[Any]] = (_answers(chunk, shape) for chunk in chunks)
         else:
+            cores = min(cores, len(chunks))
             workers: SimpleQueue[_Worker] = SimpleQueue()
             for _ in range(cores):
                 workers.put(stack.enter_context(_Worker()))

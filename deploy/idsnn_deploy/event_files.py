@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from .aedat_files import aedat_fields
+from .aedat_files import aedat_fields, header_lines
 from .array_file import array_names, read_npy, read_npz
 from .arrays import Array
 from .commands import require_extra
@@ -169,13 +169,10 @@ def _header(data: bytes) -> bytes:
     Raises:
         ValueError: nothing comes after them.
     """
-    at = 0
-    while data[at : at + 1] == b"%":
-        end = data.find(b"\n", at)
-        at = len(data) if end < 0 else end + 1
-    if at == len(data):
+    header, body = header_lines(data, b"%")
+    if not body:
         raise ValueError("it ends within its header")
-    return data[:at]
+    return header
 
 
 def _aedat4(file: Path) -> Events:

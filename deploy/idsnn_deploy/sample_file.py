@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .array_file import read_npy, read_npz
+from .array_file import MAX_BYTES, read_npy, read_npz
 from .arrays import Array
 from .errors import DataError
 from .files import read_bytes
 from .manifest import Manifest
 
 SUFFIXES = (".npy", ".npz")
-MAX_BYTES = 2**30
 
 
 def is_sample_file(path: str) -> bool:
@@ -37,7 +36,7 @@ def read_samples(path: str, manifest: Manifest) -> Array:
     """
     data = read_bytes(path, MAX_BYTES, error=DataError)
     try:
-        values = read_npy(data, MAX_BYTES) if path.lower().endswith(".npy") else _only(read_npz(data, most=MAX_BYTES))
+        values = read_npy(data) if path.lower().endswith(".npy") else _only(read_npz(data))
     except ValueError as cause:
         raise DataError(f"{path}: no array that can be read ({cause})") from cause
     return _shaped(values, path, manifest)

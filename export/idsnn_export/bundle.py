@@ -67,7 +67,7 @@ def export_bundle(config: ExportConfig) -> tuple[Path, Manifest]:
         IdsnnError: the source cannot be read or has no form in NIR, or a parity gate fails; nothing is written.
         ParityError: also where 8 bits lose too much accuracy; then everything but the 8-bit files is written.
     """
-    out = config.out or default_out(config)
+    out = config.out or config.beside("bundle")
     if out.suffix not in (".nir", ".onnx"):
         with replacing_folder(out, config.force) as folder:
             manifest = _fill(folder, open_source(config), config)
@@ -84,11 +84,6 @@ def _refuse_bad_int8(out: Path, figures: dict[str, Any] | None) -> None:
         from .quantize import finding
 
         raise ParityError(f"{out} is written, but without its 8-bit files. {finding(figures)}")
-
-
-def default_out(config: ExportConfig) -> Path:
-    """RUN/bundle for a run folder, NAME-bundle beside NAME.nir, or here for package.module:NAME."""
-    return config.source / "bundle" if config.source.is_dir() else config.beside("bundle")
 
 
 def graph_of(config: ExportConfig) -> nir.NIRGraph:

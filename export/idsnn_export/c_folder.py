@@ -43,7 +43,7 @@ def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
         UsageError: inputs that are no bytes.
         IdsnnError: the source cannot be read.
     """
-    out = config.out or (config.source / "c" if config.source.is_dir() else config.beside("c"))
+    out = config.out or config.beside("c")
     refuse_existing(out, config.force)
     source = _source(config)
     data = source.metadata

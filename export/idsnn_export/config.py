@@ -134,7 +134,9 @@ class ExportConfig:
         return name if is_import_path(name) and not self.source.exists() else None
 
     def beside(self, what: str) -> Path:
-        """NAME-what, beside the file NAME.nir, or here for package.module:NAME."""
+        """RUN/what in a run folder, NAME-what beside the file NAME.nir, or here for package.module:NAME."""
+        if self.source.is_dir():
+            return self.source / what
         if self.factory is not None:
             return Path(f"{self.factory.rpartition(':')[2].replace('.', '-')}-{what}")
         return self.source.with_name(f"{self.source.stem}-{what}")

@@ -13,8 +13,9 @@ from idsnn_deploy.errors import UnsupportedError
 
 from ..graph.layers import is_synaptic
 from ..graph.plan import Plan, Step
+from .dynamics import DYNAMICS
 
-MEMBRANES = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold, nir.I, nir.LI, nir.CubaLI)
+MEMBRANES = tuple(DYNAMICS)
 BETWEEN = (nir.AvgPool2d, nir.SumPool2d, nir.Flatten, nir.Scale)
 
 

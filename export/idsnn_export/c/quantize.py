@@ -84,11 +84,12 @@ def integer_network(
     units = {plan.input: scale}
     for step in plan.steps:
         if isinstance(step.node, MEMBRANES):
-            layer = _layer(plan, step, dynamics(step, dt), units, largest, timesteps)
+            neuron = dynamics(step, dt)
+            layer = _layer(plan, step, neuron, units, largest, timesteps)
             layers.append(layer)
             if layer.theta is None:
                 largest[step.name] = membrane(layer, largest, timesteps)
-                units[step.name] = float(layer.unit[0] * dynamics(step, dt).gain.flat[0])
+                units[step.name] = float(layer.unit[0] * neuron.gain.flat[0])
     _refuse_values(plan, layers)
     output = plan[plan.output]
     readout = _layer(plan, output, readout_dynamics(output.shape), units, largest, timesteps, head=True)

@@ -22,10 +22,10 @@ from idsnn_deploy.errors import GraphError, UnsupportedError
 from ..graph.shapes import Shape
 from . import functions, layouts, over_time, own_nodes, spikingjelly_calls
 from .arguments import arguments
-from .cells import Fire, Weigh
+from .cells import Fire, Weigh, single
 from .fold_batchnorm import rebuilt
 from .nodes import refuse_layer
-from .snntorch_neurons import HANDED, MEMBRANE, Readout, kind_in, single
+from .snntorch_neurons import HANDED, MEMBRANE, Readout, kind_in
 from .stand_in import StandIn, source_line
 from .states import States
 from .sum_pooling import SumPool2d

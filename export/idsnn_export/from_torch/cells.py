@@ -182,6 +182,16 @@ def tensor(values: Any, like: Tensor) -> Tensor:
     return torch.as_tensor(values).to(like)
 
 
+def double(values: Any) -> Array:
+    """A layer's numbers in float64."""
+    return np.asarray(torch.as_tensor(values).detach().double().cpu().numpy())
+
+
+def single(values: Any) -> Array:
+    """At the float32 numbers of the file."""
+    return np.asarray(values, np.float32)
+
+
 def spread(values: Any, shape: Shape) -> Array:
     """Values as an array of the layer's shape, by torch's rule: trailing axes meet, and the batch comes first."""
     try:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..graph.plan import SPIKING, STATEFUL
 from ..graph.shapes import Shape, infer_shape
 from ..graph.timing import DEFAULT_DT
 from ..reference.equations import CELLS, threshold
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from .calls import Calls
 
 Nodes = Mapping[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]]
-REMEMBERS = (nir.I, nir.LI, nir.IF, nir.LIF, nir.CubaLI, nir.CubaLIF, nir.Delay)
-FIRES = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)
 
 
 class OwnNode(Cell):
@@ -36,13 +35,13 @@ class OwnNode(Cell):
     def __init__(self, given: nir.NIRNode, dt: float = DEFAULT_DT) -> None:
         super().__init__()
         self.given, self.dt = given, dt
-        self.threshold = threshold(given) if isinstance(given, FIRES) else None
+        self.threshold = threshold(given) if isinstance(given, SPIKING) else None
         self._cell = CELLS[type(given)](given, dt, np.float64)
 
     @property
     def remembers(self) -> bool:
         """Whether it has a state."""
-        return isinstance(self.given, REMEMBERS)
+        return isinstance(self.given, STATEFUL)
 
     def at(self, dt: float) -> OwnNode:
         """The same with another step length."""

@@ -17,10 +17,9 @@ from idsnn_deploy.errors import UnsupportedError
 from idsnn_deploy.readout import Readout
 
 from .calls import Recorded
-from .cells import Weigh
+from .cells import Weigh, single
 from .network import INPUT, OUTPUT, Layer, Network
 from .snntorch_neurons import Readout as Membrane
-from .snntorch_neurons import single
 from .values import Joined, Largest, Op, Sequence, Sum, Total, Value
 
 Terms = tuple[tuple[Op, float], ...]

@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from snntorch import Lapicque, Leaky, RLeaky, RSynaptic, Synaptic
 from torch import nn
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import UnsupportedError
 
-from .cells import Fire, Leak, Membrane, Recur, Synapse, Weigh
+from .cells import Fire, Leak, Membrane, Recur, Synapse, Weigh, double, single
 from .network import Layer
 
 BIAS = "its recurrent bias has no NIR form with {0} = 1; use {0} below 1, or no bias"
@@ -171,10 +170,10 @@ def _recurrence(neuron: _Neuron) -> tuple[list[Layer], Array | None]:
     if isinstance(carrier, (nn.Linear, nn.Conv2d)):
         module: nn.Module = Recur(carrier)
         if carrier.bias is not None:
-            bias = _double(carrier.bias).reshape(-1, *(1,) * (carrier.weight.dim() - 2))
+            bias = double(carrier.bias).reshape(-1, *(1,) * (carrier.weight.dim() - 2))
             bias = single(bias) if bias.any() else None
     else:
-        module = Weigh(single(_double(carrier.V)))
+        module = Weigh(single(double(carrier.V)))
     return [_behind(layer, "recurrent", module)], bias
 
 
@@ -197,29 +196,20 @@ def _numbers(layer: Layer, shown: bool, dt: float) -> _Neuron:
     for reason, holds in (
         ("inhibition has no NIR form; inhibit by negative weights", bool(module.inhibition)),
         ("a quantized state has no NIR form; leave state_quant out", bool(module.state_quant)),
-        ("graded spikes have no NIR form; scale the next weights", _double(module.graded_spikes_factor) != 1),
+        ("graded spikes have no NIR form; scale the next weights", double(module.graded_spikes_factor) != 1),
     ):
         if holds:
             raise UnsupportedError(f"{layer}: {reason}")
-    theta, gain = _double(module.threshold), np.ones(())
-    alpha = _double(module.alpha).clip(0, 1) if hasattr(module, "alpha") else None  # clipped as snnTorch does
+    theta, gain = double(module.threshold), np.ones(())
+    alpha = double(module.alpha).clip(0, 1) if hasattr(module, "alpha") else None  # clipped as snnTorch does
     if isinstance(module, Lapicque):
-        length, resistance, capacity = (_double(getattr(module, name)) for name in ("time_step", "R", "C"))
+        length, resistance, capacity = (double(getattr(module, name)) for name in ("time_step", "R", "C"))
         beta, gain = 1 - length / (resistance * capacity), length / capacity
     else:
-        beta = _double(module.beta).clip(0, 1)
+        beta = double(module.beta).clip(0, 1)
     if not ((beta >= 0) & (beta <= 1)).all() or not (gain > 0).all():
         raise UnsupportedError(f"{layer}: a decay of {beta.min():g} per step; R C must be at least time_step")
     return _Neuron(layer, beta, theta, gain, alpha, shown, dt)
-
-
-def _double(values: Any) -> Array:
-    return np.asarray(torch.as_tensor(values).detach().double().cpu().numpy())
-
-
-def single(values: Any) -> Array:
-    """At the float32 numbers of the file."""
-    return np.asarray(values, np.float32)
 
 
 SPIKING: tuple[type[nn.Module], ...] = (Leaky, Synaptic, Lapicque, RLeaky, RSynaptic)

@@ -28,7 +28,7 @@ from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import UnsupportedError
 
 from ..graph.timing import gain, leak
-from .cells import Fire, Leak, Membrane, Weigh
+from .cells import Fire, Leak, Membrane, Weigh, double, single
 from .network import Layer
 
 HOME = "spikingjelly.activation_based.neuron"
@@ -92,15 +92,10 @@ def below(theta: Array, scale: Array) -> Array:
     return v
 
 
-def single(values: Any) -> Array:
-    """At the float32 numbers of the file."""
-    return np.asarray(values, np.float32)
-
-
 def _numbers(layer: Layer) -> _Numbers:
     module = layer.module
     _refuse_other_dynamics(layer)
-    theta = _double(module.v_threshold) - start(module)
+    theta = double(module.v_threshold) - start(module)
     rate = _rate(module)
     if rate is None:
         return _Numbers(np.ones(()), theta, module.v_reset is None, _fires_at_theta(layer))
@@ -113,8 +108,8 @@ def _numbers(layer: Layer) -> _Numbers:
 def _rate(module: Any) -> Array | None:
     """1 / tau; None: there is no leak."""
     if hasattr(module, "w"):
-        return _double(module.w.detach().sigmoid())
-    return 1 / _double(module.tau) if hasattr(module, "tau") else None
+        return double(module.w.detach().sigmoid())
+    return 1 / double(module.tau) if hasattr(module, "tau") else None
 
 
 def _refuse_other_dynamics(layer: Layer) -> None:
@@ -143,7 +138,3 @@ def _fires_at_theta(layer: Layer) -> bool:
     if below != [0, 0] or at not in (0, 1) or above != [1, 1]:
         raise UnsupportedError(f"{layer}: its surrogate function gives other values than 0 and 1 (spiking=False?)")
     return bool(at)
-
-
-def _double(values: Any) -> Array:
-    return np.asarray(torch.as_tensor(values).detach().double().cpu().numpy())
