@@ -92,6 +92,7 @@ class TrainConfig:
         "a run folder, a .safetensors or a torchvision-style .pth to take the teacher from; else one is trained here",
         "RUN",
     )
+    tune_teacher: bool = flag(False, "train the --teacher that is given further, for the teacher's epochs")
     teacher_network: str | None = flag(
         None, "architecture of the teacher, resnet or vgg; the student's where not given, resnet's for your own"
     )
@@ -169,6 +170,11 @@ class TrainConfig:
     def needs_teacher(self) -> bool:
         """Whether the arm learns from a teacher at all."""
         return self.arm != "baseline"
+
+    @property
+    def trains_teacher(self) -> bool:
+        """Whether the teacher's epochs are run: from the beginning, or on from the one that is given."""
+        return self.needs_teacher and (self.teacher is None or self.tune_teacher)
 
     @property
     def own_network(self) -> bool:
@@ -252,6 +258,8 @@ class TrainConfig:
             raise UsageError(
                 f"--teacher-epochs {self.teacher_epochs}: the stages have {teacher} together; leave one of the two out"
             )
+        if self.tune_teacher and (self.teacher is None or not self.needs_teacher):
+            raise UsageError("--tune-teacher needs a --teacher RUN, and an arm that learns from it")
         if self.nesterov and self.momentum == 0:
             raise UsageError("--nesterov needs a --momentum above 0")
 

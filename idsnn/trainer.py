@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper: train a teacher, start a student from it, distil it; resumable after any epoch.
 
-teacher     min CE(teacher(x), y), or loaded
+teacher     min CE(teacher(x), y), or loaded, or both
 student     initialize_from(teacher), then min CE + alpha tau^2 KL        arms: neither, one, the other, both
 """
 
@@ -138,7 +138,10 @@ class Trainer:
         data, config = self.data, self.config
         student, teacher = build_student(self.resolved), build_teacher(self.resolved)
         batches = max(1, len(data.train) // config.batch_size)
-        source = config.teacher or f"{total_epochs(config.curriculum('teacher'))} epochs"
+        source = " + ".join(
+            ([config.teacher] if config.teacher else [])
+            + ([f"{total_epochs(config.curriculum('teacher'))} epochs"] if config.trains_teacher else [])
+        )
         return {
             "images": f"{len(data.train):,} to train, {len(data.validation or ()):,} held out, {len(data.test):,} test",
             "classes, image": f"{len(data.train.classes)}, {'x'.join(map(str, data.train.shape))}",
@@ -182,10 +185,10 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         path = self.folder / TEACHER
         teacher = self.given or build_teacher(self.resolved)
-        if self.given is None and self.state.phase == "teacher" and self.config.teacher is None:
-            self._fit(teacher, "teacher")
-        elif self.given is None:
+        if self.taught or self.state.phase == "student":
             load_weights(teacher, read_weights(path), path)
+        elif self.config.trains_teacher:
+            self._fit(teacher, "teacher")
         if not self.taught:
             self._write(lambda: save_weights(teacher, path))
         teacher.to(self.fabric.device).to(memory_format=torch.channels_last)

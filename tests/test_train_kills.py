@@ -94,6 +94,27 @@ def test_a_run_killed_as_it_replaced_another_goes_on_as_the_new_one(tiny: Path, 
     assert not (out / ".next.json").exists()
 
 
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_run_killed_while_it_tuned_its_given_teacher_goes_on(
+    epoch: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*TINY, "--teacher", str(tiny), "--tune-teacher", "--teacher-epochs", "2", "--epochs", "1", "--arm", "kd"]
+    assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
+    save = Checkpoint.save
+
+    def killed(state: Checkpoint, path: Path) -> None:
+        save(state, path)
+        if state.epoch == epoch:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.Checkpoint, "save", killed)
+        assert main([*flags, "--out", str(tmp_path / "killed")]) == 130
+    assert not (tmp_path / "killed" / "teacher.safetensors").exists()
+    assert main(["--resume", "--out", str(tmp_path / "killed")]) == 0
+    assert equal(tmp_path / "whole", tmp_path / "killed")
+
+
 def test_a_run_killed_before_it_kept_its_given_teacher_goes_on(tiny: Path, tmp_path: Path) -> None:
     flags = [*TINY, "--teacher", str(tiny), "--arm", "kd"]
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0

@@ -172,6 +172,39 @@ def test_a_teacher_comes_from_a_file(tiny: Path, tmp_path: Path) -> None:
     assert equal(tmp_path / "safetensors", tmp_path / "pth")
 
 
+def test_a_given_teacher_is_trained_further_only_where_asked_and_from_where_it_was(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, starts = load_file(tiny / "teacher.safetensors"), []
+    whole = fit.Fitter.fit
+
+    def seen(fitter: fit.Fitter, network: torch.nn.Module, *more: Any) -> None:
+        starts.append({name: each.clone() for name, each in network.state_dict().items()})
+        whole(fitter, network, *more)
+
+    monkeypatch.setattr(fit.Fitter, "fit", seen)
+    flags = ["--teacher", str(tiny), "--teacher-epochs", "2", "--epochs", "1", "--arm", "kd"]
+    assert main([*TINY, *flags, "--out", str(tmp_path / "as-it-is")]) == 0
+    assert main([*TINY, *flags, "--tune-teacher", "--out", str(tmp_path / "tuned")]) == 0
+    assert len(starts) == 3  # a student, a teacher and a student
+    assert all(torch.equal(given[name], each) for name, each in starts[1].items())
+    tuned = load_file(tmp_path / "tuned" / "teacher.safetensors")
+    assert not torch.equal(given["conv1.weight"], tuned["conv1.weight"])
+    rows = list(csv.DictReader((tmp_path / "tuned" / "metrics.csv").read_text().splitlines()))
+    assert [row["phase"] for row in rows] == ["teacher", "teacher", "student"]
+    summary = json.loads((tmp_path / "tuned" / "summary.json").read_text())
+    assert summary["teacher_accuracy"] == float(rows[1]["test_accuracy"])
+
+
+@pytest.mark.parametrize("flags", [[], ["--teacher", "RUN", "--arm", "baseline"]])
+def test_no_teacher_is_tuned_that_is_not_given_or_not_needed(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, "--tune-teacher", *flags, "--out", str(tmp_path / "run")]) == 2
+    assert "--tune-teacher needs a --teacher RUN, and an arm that learns from it" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_learned_neurons_and_frames_survive_the_run_folder(tmp_path: Path) -> None:
     flags = ["--learn-beta", "--learn-threshold", "--residual", "sew", "--arm", "baseline", "--epochs", "1"]
     assert main([*TINY, *flags, "--out", str(tmp_path / "run")]) == 0
