@@ -77,9 +77,15 @@ def tape_bundle(
 def torch_bundle(model: Any, folder: Path, shape: tuple[int, ...], timesteps: int, classes: int) -> Path:
     """The least that `evaluate` reads of a torch network's bundle: no normalization, no parity gates."""
     import idsnn_export
+
+    return graph_bundle(idsnn_export.to_nir(model, shape), folder, shape, timesteps, classes)
+
+
+def graph_bundle(graph: Any, folder: Path, shape: tuple[int, ...], timesteps: int, classes: int) -> Path:
+    """The same of a NIR graph."""
+    import idsnn_export
     from idsnn_export.graph.layers import layer_table
 
-    graph = idsnn_export.to_nir(model, shape)
     folder.mkdir(parents=True)
     for name, kind in (("model.onnx", "model"), ("model.probe.onnx", "probe")):
         write_bytes(folder / name, idsnn_export.to_onnx(graph, timesteps, kind=kind).SerializeToString())

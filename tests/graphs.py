@@ -326,6 +326,21 @@ def sew() -> nir.NIRGraph:
 
 
 @case()
+def max_pool_of_spikes() -> nir.NIRGraph:
+    """The maximum of a window's spikes: their sum, and whether it is above 1/2."""
+    nodes = {
+        "conv": conv((2, 5, 5), 3),
+        "lif": lif(3, 5, 5, threshold=1.25),
+        "sum": nir.SumPool2d(np.array([3, 3]), np.array([2, 2]), np.array([1, 1])),
+        "max": nir.Threshold(full((3, 3, 3), 0.5)),
+        "conv2": conv((3, 3, 3), 2, seed=2),
+        "lif2": lif(2, 3, 3),
+    }
+    names = ["input", *nodes, "output"]
+    return graph(nodes, list(itertools.pairwise(names)), (2, 5, 5), (2, 3, 3))
+
+
+@case()
 def skip_to_output() -> nir.NIRGraph:
     """Two edges into the output: a sum at the very end."""
     nodes = {"fc": affine(4, 4), "lif": lif(4)}

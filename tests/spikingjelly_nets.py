@@ -184,11 +184,10 @@ def its_own_run(net: nn.Module, x: np.ndarray, mode: str) -> tuple[np.ndarray, d
 
         return hook
 
-    fires = (neuron.base_node.BaseNode, nn.MaxPool2d)
     hooks = [
         module.register_forward_hook(keep(name.replace(".", "_")))
         for name, module in net.named_modules()
-        if isinstance(module, fires)
+        if isinstance(module, neuron.base_node.BaseNode)
     ]
     with torch.no_grad():
         logits = answer(net, torch.as_tensor(x), mode).numpy()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
-from eval_bundles import conv, fc, lif, tape_bundle, tape_images
+from eval_bundles import conv, fc, graph_bundle, lif, tape_bundle, tape_images
 
 from idsnn_deploy.errors import BundleError, DataError
 from idsnn_deploy.readout import running
@@ -204,6 +206,36 @@ def test_sources_are_added_before_the_first_of_several_pools(tmp_path: Path) -> 
     found = evaluate(tape_bundle(tmp_path / "pools", layers, NET.tables), tape_images(N), NET.labels)
     assert layer(found, "mix")["split"]["residual_adds"] == 3 * 8 * 8 * T * N
     assert layer(found, "mix")["split"]["pool_adds"] == 3 * (48 + 12) * T * N
+
+
+def test_a_max_pool_of_spikes_holds_no_neurons_and_passes_single_spikes_on(tmp_path: Path) -> None:
+    """4 x 4 neurons that repeat a black and white image, the maximum of each 2 x 2, and four weights for each class.
+
+    1 1 | 0 0      OR    1 | 0          5 of 16 neurons fire at each of 2 steps; 2 spikes reach 3 x 4 weights
+    1 0 | 0 0     ───▶   ──┼──          pooling: 3 ORs for each of 4 windows
+    ────┼────            0 | 1          where the sum of two such pools arrives, it is added behind them: 4 adds
+    0 0 | 0 1
+    0 0 | 1 0
+    """
+    image = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]], np.float32).reshape(1, 1, 4, 4)
+    two, zero = np.array([2, 2]), np.array([0, 0])
+    fires = nir.IF(*(np.full((1, 4, 4), value, np.float32) for value in (1e4, 0.5, 0)))
+    nodes = {"sum": nir.SumPool2d(two, two, zero), "max": nir.Threshold(np.full((1, 2, 2), 0.5, np.float32))}
+    last = {"flat": nir.Flatten(np.array([1, 2, 2]), -3, -1), "fc": nir.Linear(np.ones((3, 4), np.float32))}
+    ports = {"input": nir.Input(np.array([1, 4, 4])), "output": nir.Output(np.array([3]))}
+    names = ["input", "if", *nodes, *last, "output"]
+    once = nir.NIRGraph({**ports, "if": fires, **nodes, **last}, list(pairwise(names)), type_check=False)
+    found = evaluate(graph_bundle(once, tmp_path / "once", (1, 4, 4), 2, 3), np.repeat(image, 2, 0), [0, 1]).totals
+    assert (found["neurons"], found["spikes"], found["firing_rate"]) == (16, 10, 5 / 16)
+    assert found["neuron_updates"] == found["threshold_compares"] == 32
+    assert (found["head_acs"], found["events"], found["effective_acs"]) == (2 * 2 * 3, 2 * 2, 2 * 2 * 3)
+    assert (found["pool_adds"], found["residual_adds"]) == (2 * 3 * 4, 0)
+
+    again = {f"{name}2": node for name, node in {"if": fires, **nodes}.items()}
+    edges = [*pairwise(names), *pairwise(["input", *again, "flat"])]
+    twice = nir.NIRGraph({**ports, "if": fires, **nodes, **again, **last}, edges, type_check=False)
+    found = evaluate(graph_bundle(twice, tmp_path / "twice", (1, 4, 4), 2, 3), np.repeat(image, 2, 0), [0, 1]).totals
+    assert (found["neurons"], found["head_acs"], found["residual_adds"]) == (32, 2 * 4 * 3, 2 * 4)
 
 
 def test_scaled_spikes_are_multiplied_at_every_step(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from idsnn_export.graph.soft_reset import SoftReset
 from idsnn_export.reference.equations import CELLS
 from idsnn_export.reference.interpreter import interpret
 
+WINDOW = (np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+
 
 def entries(network: nir.NIRGraph, dt: float | None = None) -> dict[str, Layer]:
     return {entry.name: entry for entry in layer_table(network, dt)}
@@ -92,6 +94,35 @@ def test_every_pool_is_said_with_its_kind(kind: type[nir.NIRNode], name: str) ->
             "out_shape": [3, 3, 3],
         }
     ]
+
+
+def test_a_max_pool_of_spikes_is_a_pool_and_no_layer_of_neurons() -> None:
+    network = CASES["max_pool_of_spikes"].build()
+    table = entries(network)
+    assert list(table) == ["conv", "lif", "conv2", "lif2"]
+    assert table["conv2"].sources == ("lif",)
+    (pool,) = table["conv2"].pools
+    assert (pool.name, pool.kind, pool.kernel) == ("sum", "max", (3, 3))
+    assert (pool.in_shape, pool.out_shape) == ((3, 5, 5), (3, 3, 3))
+    assert (pool.divisor, pool.adds) == (1, 8 * 27)  # a spike stays one; an OR of nine has eight
+    assert list(interpret(network, inputs(network), STEPS)[1]) == ["lif", "lif2"]
+
+
+NEURONS: dict[str, tuple[nir.NIRNode, ...]] = {
+    "more than one spike is needed": (lif(2, 4, 4), nir.SumPool2d(*WINDOW), nir.Threshold(full((2, 2, 2), 1.5))),
+    "a window without a spike is enough": (lif(2, 4, 4), nir.SumPool2d(*WINDOW), nir.Threshold(full((2, 2, 2), -0.5))),
+    "of means": (lif(2, 4, 4), nir.AvgPool2d(*WINDOW), nir.Threshold(full((2, 2, 2), 0.5))),
+    "of values": (conv((2, 4, 4), 2), nir.SumPool2d(*WINDOW), nir.Threshold(full((2, 2, 2), 0.5))),
+    "of one input each": (conv((2, 4, 4), 2), nir.Threshold(full((2, 4, 4), 0.5))),
+}
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_any_other_threshold_is_a_layer_of_neurons(name: str) -> None:
+    nodes = NEURONS[name]
+    out = (2, *nodes[-1].threshold.shape[1:])
+    table = entries(chain((2, 4, 4), out, *nodes))
+    assert table[f"n{len(nodes) - 1}"].kind == "threshold"
 
 
 @pytest.mark.parametrize("groups", [1, 2])

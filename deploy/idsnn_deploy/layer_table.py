@@ -24,7 +24,10 @@ Range = tuple[float, float] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """A pooling between an entry's sources and the entry; `avg` divides by the window's area, `sum` does not."""
+    """A pooling between an entry's sources and the entry.
+
+    `avg` divides the window's sum by its area, `sum` does not, `max` is the OR of its spikes.
+    """
 
     name: Text = ""
     kind: Text
@@ -41,7 +44,7 @@ class Pool:
 
     @property
     def adds(self) -> int:
-        """Additions of one pass, (area - 1) for each output."""
+        """Additions, or ORs, of one pass, (area - 1) for each output."""
         return (prod(self.kernel) - 1) * prod(self.out_shape)
 
 

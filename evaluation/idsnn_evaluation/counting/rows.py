@@ -92,9 +92,10 @@ def _neuronal(tally: NeuronTally, samples: int, timesteps: int) -> dict[str, Num
 
 
 def _arriving(layer: Layer) -> int:
-    """Values that arrive in one step, before any pooling."""
-    if layer.pools:
-        return prod(layer.pools[0].in_shape)
+    """Values that arrive in one step, before any pooling; a sum of sources lies behind their max pools."""
+    pools = [pool for pool in layer.pools if pool.kind != "max"]
+    if pools:
+        return prod(pools[0].in_shape)
     return layer.inputs if isinstance(layer, Synapses) else layer.size
 
 

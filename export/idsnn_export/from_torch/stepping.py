@@ -17,12 +17,11 @@ from idsnn_deploy.readout import read_out
 
 from ..reference.interpreter import Trace
 from .arguments import arguments
-from .cells import Cell, Fire, Stepped
+from .cells import Cell, Stepped
 from .network import INPUT, Network
 from .own_nodes import Nodes
 from .spikingjelly_neurons import is_neuron
 from .states import STATES
-from .sum_pooling import SumPool2d
 from .tracing import trace_model
 
 
@@ -77,7 +76,7 @@ def run_model(
         else:
             logits = _read(_first(forward(values, **given)), network)
     spikes = {layer.name: caught[layer.path] for layer in network.layers if layer.path in caught}
-    return logits, {name: each > 0 for name, each in _with_pools(network, spikes).items()}
+    return logits, {name: each > 0 for name, each in spikes.items()}
 
 
 def _first(returned: Any) -> Any:
@@ -113,19 +112,6 @@ def _caught(model: nn.Module, nodes: Nodes) -> Iterator[dict[str, Array]]:
                 hooks.callback(module.register_forward_hook(keep(name)).remove)
         yield caught
         caught.update(_stacked(seen))
-
-
-def _with_pools(network: Network, spikes: dict[str, Array]) -> dict[str, Array]:
-    """With what pools make of spikes (`calls`: the maximum of spikes is a sum and a threshold)."""
-    values = dict(spikes)
-    for layer in network.layers:
-        if isinstance(layer.module, (SumPool2d, Fire)) and layer.sources[0] in values:
-            x = torch.as_tensor(values[layer.sources[0]], dtype=torch.float32)
-            y = _step(layer.module, x.flatten(0, 1), None).y
-            values[layer.name] = y.reshape(*x.shape[:2], *y.shape[1:]).numpy()
-            if isinstance(layer.module, Fire):
-                spikes[layer.name] = values[layer.name]
-    return spikes
 
 
 def _watched(model: Any, x: Tensor, timesteps: int) -> tuple[Array, dict[str, Array]]:

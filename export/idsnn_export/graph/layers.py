@@ -1,7 +1,8 @@
 """The layer table: what a bundle's manifest and the energy report say about every layer of a graph.
 
 `idsnn_deploy.layer_table` says what an entry means. Sums, pooling, flattening, scaling, delays and neurons that do not
-spike have none of their own: `sources` looks through them.
+spike have none of their own: `sources` looks through them. So it does through the Threshold that makes a sum of spikes
+their maximum: `plan.neurons` says who is a neuron.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ def layer_table(graph: nir.NIRGraph | Plan, dt: float | None = None) -> tuple[La
     """
     plan = fused(plan_of(graph))
     dt = resolve_dt(plan.graph, dt)
-    return tuple(ENTRIES[type(step.node)](plan, step, dt) for step in plan.steps if type(step.node) in ENTRIES)
+    return tuple(ENTRIES[type(step.node)](plan, step, dt) for step in plan.steps if _has_entry(plan, step))
+
+
+def _has_entry(plan: Plan, step: Step) -> bool:
+    return is_synaptic(step) or step.name in plan.neurons
 
 
 def raster_indices(size: int) -> list[int]:
@@ -156,21 +161,24 @@ def _behind(plan: Plan, step: Step) -> tuple[tuple[str, ...], tuple[Pool, ...]]:
     sources, between, stack = set(), set(), [step]
     while stack:
         for source in stack.pop().sources:
-            if source.name == plan.input or type(plan[source.name].node) in ENTRIES:
+            if source.name == plan.input or _has_entry(plan, plan[source.name]):
                 sources.add(source.name)
             elif source.name not in between:
                 between.add(source.name)
                 stack.append(plan[source.name])
-    steps = plan.steps
-    pools = tuple(_pool(each) for each in steps if each.name in between and type(each.node) in POOLS)
+    steps, inner = plan.steps, [plan[name] for name in between]
+    maxima = {source.name for each in inner if isinstance(each.node, nir.Threshold) for source in each.sources}
+    pools = tuple(
+        _pool(each, each.name in maxima) for each in steps if each.name in between and type(each.node) in POOLS
+    )
     return tuple(INPUT if each.name == plan.input else each.name for each in steps if each.name in sources), pools
 
 
-def _pool(step: Step) -> Pool:
+def _pool(step: Step, maximum: bool) -> Pool:
     window = pool_window(step.node)
     return Pool(
         name=step.name,
-        kind=POOLS[type(step.node)],
+        kind="max" if maximum else POOLS[type(step.node)],
         stride=window.stride,
         padding=window.padding,
         kernel=window.kernel,

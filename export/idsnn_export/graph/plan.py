@@ -64,7 +64,7 @@ class Plan:
     Attributes:
         steps: what to do in one time step.
         input, output: the names of the two ports.
-        neurons: the names of the nodes that spike, in order.
+        neurons: the names of the nodes that spike, in order; a max pool of spikes is none.
         graph: what it is the plan of.
     """
 
@@ -91,7 +91,25 @@ def plan(graph: nir.NIRGraph | Plan) -> Plan:
         return graph
     source, sink = _port(graph.nodes, nir.Input, "input"), _port(graph.nodes, nir.Output, "output")
     steps = _without_ports(_with_ports(*_flatten(graph), source, sink), (source, sink))
-    return Plan(steps, source, sink, tuple(step.name for step in steps if isinstance(step.node, SPIKING)), graph)
+    return Plan(steps, source, sink, _neurons(steps), graph)
+
+
+def _neurons(steps: Sequence[Step]) -> tuple[str, ...]:
+    """Who spikes, but for who passes spikes on: [sum of a window's spikes > theta], 0 <= theta < 1, is their OR.
+
+    So NIR says a max pool of spikes. It holds no membrane, and one spike is all that it takes.
+    """
+    nodes = {step.name: step.node for step in steps}
+    given = {step.name: [nodes[source.name] for source in step.sources] for step in steps}
+
+    def passes(step: Step) -> bool:
+        if not isinstance(step.node, nir.Threshold) or len(step.sources) != 1:
+            return False
+        pool, theta = step.sources[0].name, np.asarray(step.node.threshold)
+        spikes = len(given[pool]) == 1 and isinstance(given[pool][0], SPIKING)
+        return isinstance(nodes[pool], nir.SumPool2d) and spikes and bool(((theta >= 0) & (theta < 1)).all())
+
+    return tuple(step.name for step in steps if isinstance(step.node, SPIKING) and not passes(step))
 
 
 def fill_types(graph: nir.NIRGraph) -> None:
