@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idsnn_deploy.errors import ParityError, UnsupportedError, UsageError
+from idsnn_deploy.readout import WHOLE, Readout
 from idsnn_evaluation.counting.operations import fan_out
 from idsnn_export import cli
 from idsnn_export.c.bounds import membrane
@@ -41,8 +42,6 @@ REFUSED = {
     "flatten_middle": "output",
     "flatten_negative": "output",
     "nested_skip": "fc",
-    "reset_by_subtraction": "membrane (LI)",
-    "reset_by_subtraction_recurrent": "membrane (I)",
 }
 
 
@@ -153,6 +152,112 @@ def test_every_form_of_the_sums_answers_as_numpy_does(
     assert "3 of 3 golden vectors answered" in done.stdout
 
 
+def subtracting(seed: int) -> nir.NIRGraph:
+    """Three layers whose spikes are subtracted, with and without a leak, of constants of every kind."""
+    rng = np.random.default_rng(seed)
+    height, width, first, second = (int(n) for n in rng.integers((1, 1, 1, 15), (6, 6, 20, 40)))
+    nodes: dict[str, nir.NIRNode] = {}
+    edges: list[tuple[str, str]] = []
+
+    def constants(shape: tuple[int, ...], low: float, high: float) -> Any:
+        each = rng.uniform(low, high, (shape, shape[:1], ())[rng.integers(3)])
+        return np.broadcast_to(each.reshape(*each.shape, *(1,) * (len(shape) - each.ndim)), shape).astype(np.float32)
+
+    def layer(name: str, before: str, weights: nir.NIRNode, *shape: int) -> str:
+        leak = {"tau": graphs.DT / constants(shape, 0.05, 1), "v_leak": constants(shape, -0.2, 0.2)}
+        r = constants(shape, 0.5, 2)
+        membrane = nir.LI(r=r, **leak) if rng.integers(2) else nir.I(r / graphs.DT)
+        neuron = {
+            "membrane": membrane,
+            "lif": nir.Threshold(constants(shape, 0.1, 2)),
+            "reset": nir.Scale(-constants(shape, 0.1, 2)),
+        }
+        nodes[f"{name}_w"] = weights
+        nodes.update({f"{name}_{part}": node for part, node in neuron.items()})
+        edges.extend([(before, f"{name}_w"), (f"{name}_w", f"{name}_membrane")])
+        edges.extend((f"{name}_{a}", f"{name}_{b}") for a, b in graphs.RESETS)
+        return f"{name}_lif"
+
+    def conv(inputs: int, out: int) -> nir.Conv2d:
+        weight, bias = rng.normal(size=(out, inputs, 3, 3)) / 3, rng.normal(size=out) / 9
+        window = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
+        return nir.Conv2d(input_shape=(height, width), weight=weight, bias=bias, **window)
+
+    last = layer("a", "input", conv(2, first), first, height, width)
+    last = layer("b", last, conv(first, second), second, height, width)
+    nodes["flat"] = nir.Flatten(np.array((second, height, width)), start_dim=0, end_dim=-1)
+    edges.append((last, "flat"))
+    last = layer("c", "flat", nir.Linear(rng.normal(size=(7, second * height * width)) / 9), 7)
+    return graphs.graph(nodes, [*edges, (last, "output")], (2, height, width), (7,))
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", range(4))
+def test_spikes_that_are_subtracted_are_in_c_what_they_are_in_numpy(seed: int, tmp_path: Path, objects: Path) -> None:
+    graph, readout = subtracting(seed), (*WHOLE,)[seed % 4]
+    network = integer_network(graph, graphs.STEPS, static=False, dt=graphs.DT, readout=readout)
+    assert [layer.name for layer in network.layers if layer.rho is not None] == ["a_lif", "b_lif", "c_lif"]
+    x = counts(graph, seed)
+    _, spikes = run_integer(network, x)
+    assert all(0 < fired.mean() < 1 for fired in spikes.values())
+    found = trace(graph, x.astype(float), graphs.STEPS, dt=graphs.DT)
+    assert (spikes["a_lif"] == found.spikes["a_lif"]).mean() >= 0.999
+    assert all((spikes[name] == fired).mean() >= 0.95 for name, fired in found.spikes.items())  # 105 of the last
+    write_c(tmp_path, network, "subtracting", x, ["a"])
+    done = check(tmp_path, objects, STRICT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 of 3 golden vectors answered" in done.stdout
+
+
+@needs_compiler
+@pytest.mark.parametrize("readout", WHOLE)
+@pytest.mark.parametrize("name", ["leaky_integrator", "recurrent"])
+def test_c_reads_its_steps_out_as_the_graph_says(name: str, readout: Readout, tmp_path: Path, objects: Path) -> None:
+    graph = graphs.CASES[name].build()
+    network = integer_network(graph, graphs.STEPS, static=False, dt=graphs.DT, readout=readout)
+    x = counts(graph)
+    logits, _ = run_integer(network, x)
+    expected = WHOLE[readout](trace(graph, x.astype(float), graphs.STEPS, dt=graphs.DT).outputs)
+    near = 2e-3 * max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(logits * network.answer_unit, expected, rtol=0, atol=near)
+    write_c(tmp_path, network, name, x, ["a"])
+    done = check(tmp_path, objects, STRICT)
+    assert "3 of 3 golden vectors answered" in done.stdout, done.stdout + done.stderr
+
+
+ENDLESS = """
+#include <stdio.h>
+#include "idsnn_model.h"
+int main(void) {
+  static uint64_t arena[(IDSNN_STREAM_ARENA_BYTES + 7) / 8];
+  const uint8_t all = 255, none = 0;
+  int32_t logits[IDSNN_CLASSES] = {0}, spikes = 0;
+  if (idsnn_start(arena, sizeof arena) != IDSNN_OK) return 1;
+  for (int t = 0; t < 2000; t++) {
+    if (idsnn_step(t < 1000 ? &all : &none, logits, arena, sizeof arena) != IDSNN_OK) return 1;
+    spikes += logits[0] > 0;
+  }
+  printf("%d\\n", (int)spikes);
+  return 0;
+}
+"""
+
+
+@needs_compiler
+def test_a_stream_that_goes_on_for_ever_stays_within_32_bits(tmp_path: Path) -> None:
+    """Neurons that are given more than their spikes take off: their membranes stop at 2^30, and go on from there."""
+    nodes = {"fc": nir.Linear(weight=np.full((1, 1), 100, np.float32))}
+    nodes |= graphs.soft_reset(nir.I(np.full(1, 1 / graphs.DT)), 0.5, -0.25, 1)
+    edges = [("input", "fc"), ("fc", "membrane"), *graphs.RESETS, ("lif", "output")]
+    graph = graphs.graph(nodes, edges, (1,), (1,))
+    write_c(tmp_path, network_of(graph, 4), "endless", counts(graph)[:4], ["a"])
+    (tmp_path / "main.c").write_text(ENDLESS)
+    done = make(tmp_path, "idsnn")
+    assert done.returncode == 0, done.stderr
+    answer = subprocess.run([tmp_path / "idsnn"], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (0, "2000\n"), answer.stderr
+
+
 @pytest.mark.parametrize(("name", "node"), REFUSED.items())
 def test_what_has_no_form_in_whole_numbers_is_refused_by_its_node_s_name(name: str, node: str, tmp_path: Path) -> None:
     graph = graphs.CASES[name].build()
@@ -188,6 +293,17 @@ def test_a_neuron_by_hand() -> None:
     graph = graphs.chain((1,), (1,), nir.Linear(weight=np.array([[0.75]])), lif)
     _, spikes = run_integer(network_of(graph, 4), np.ones((4, 1, 1), np.uint8))
     assert spikes["n1"][:, 0, 0].tolist() == [False, True, False, True]
+
+
+def test_a_neuron_that_spikes_are_taken_off_by_hand() -> None:
+    # beta 1/2, theta 0.4, rho 1/4, 1.75 comes in once: v = 1.75 (spike), 0.625 (spike), 0.0625. A reset to zero would
+    # leave nothing after the first, none at all 0.4375 at last.
+    nodes = {"fc": nir.Linear(weight=np.array([[1.75]], np.float32))}
+    nodes |= graphs.soft_reset(nir.LI(tau=np.full(1, 2e-4), r=np.full(1, 2.0), v_leak=np.zeros(1)), 0.4, -0.25, 1)
+    edges = [("input", "fc"), ("fc", "membrane"), *graphs.RESETS, ("lif", "output")]
+    network = network_of(graphs.graph(nodes, edges, (1,), (1,)), 3)
+    _, spikes = run_integer(network, np.array([1, 0, 0], np.uint8).reshape(3, 1, 1))
+    assert spikes["lif"][:, 0, 0].tolist() == [True, True, False]
 
 
 def test_a_pixel_becomes_what_normalization_makes_of_it_and_padding_stays_zero() -> None:

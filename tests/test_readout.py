@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import snntorch as snn
 import torch
 from test_snntorch_loops import Net, loop
-from test_snntorch_neurons import free
 
 from idsnn_deploy import Session
-from idsnn_deploy.errors import BundleError, GraphError, UnsupportedError
+from idsnn_deploy.errors import BundleError, GraphError
 from idsnn_deploy.manifest import parse_manifest, read_bundle
 from idsnn_deploy.readout import RUNNING, WHOLE, read_out, running
 from idsnn_export import to_nir, write_nir
@@ -83,20 +81,19 @@ def test_evaluation_reads_out_as_the_network_does(bundle: tuple[str, Path]) -> N
     assert report.provenance["readout"] == f"{readout} of the logits over steps"
 
 
-def test_c_adds_up_and_refuses_what_it_cannot(tmp_path: Path) -> None:
+@pytest.mark.parametrize("readout", sorted(READ))
+def test_c_reads_out_as_the_network_does(readout: str, tmp_path: Path) -> None:
     ways = {
         "sum": lambda spk: torch.stack(spk).sum(0),
         "last": lambda spk: spk[-1],
         "max": lambda spk: torch.stack(spk).amax(0),
     }
-    for readout, read in ways.items():
-        net = Net(loop(lambda net, spk, mem, read=read: read(spk))).eval()
-        net.lif1, net.lif2 = (free(snn.Leaky(0.7, 0.5, reset_mechanism="zero")) for _ in range(2))
-        write_nir(tmp_path / f"{readout}.nir", to_nir(net, (6,)))
-    assert export_c(ExportConfig(tmp_path / "sum.nir", format="c"))[1]["samples"] > 0
-    for readout in ("last", "max"):
-        with pytest.raises(UnsupportedError, match=f"no readout '{readout}'.*mean or the sum"):
-            export_c(ExportConfig(tmp_path / f"{readout}.nir", format="c"))
+    torch.manual_seed(3)
+    net = Net(loop(lambda net, spk, mem: ways[readout](spk))).eval()  # its neurons are reset by subtraction
+    write_nir(tmp_path / "net.nir", to_nir(net, (6,)))
+    folder, figures = export_c(ExportConfig(tmp_path / "net.nir", format="c"))
+    assert (figures["samples"], figures["other_class"]) == (1000, 0)
+    assert f"IDSNN_{readout.upper()}}}" in (folder / "idsnn_model.c").read_text()
 
 
 def test_running_answers_end_in_the_whole_one() -> None:

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idsnn_deploy.arrays import Array
-from idsnn_deploy.errors import ParityError, UnsupportedError, UsageError
+from idsnn_deploy.errors import ParityError, UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder
 from idsnn_deploy.golden import read_golden
 from idsnn_deploy.layer_table import Synapses
 from idsnn_deploy.manifest import MANIFEST, read_bundle
-from idsnn_deploy.readout import Readout
 
 from .c.quantize import integer_network
 from .c.write import write_c
@@ -48,9 +47,14 @@ def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
     source = _source(config)
     data = source.metadata
     network = integer_network(
-        source.graph, data.timesteps, mean=data.mean, std=data.std, dt=data.dt, static=not source.frames
+        source.graph,
+        data.timesteps,
+        mean=data.mean,
+        std=data.std,
+        dt=data.dt,
+        static=not source.frames,
+        readout=data.readout,
     )
-    network = replace(network, logit_unit=network.logit_unit * _factor(data.readout, data.timesteps))
     count = gate_samples(_macs(source), data.timesteps)
     pixels = whole_input(source.images(count, "test"), images=data.mean is not None or not source.frames)
     figures = compared(network, source, pixels, None if source.labels is None else source.labels(count, "test"))
@@ -60,13 +64,6 @@ def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
     with replacing_folder(out, config.force) as folder:
         write_c(folder, network, out.name, golden, labels, config.isa)
     return out, figures
-
-
-def _factor(readout: Readout, timesteps: int) -> int:
-    """C adds the outputs up over the steps: what the unit of their mean is multiplied with."""
-    if readout in ("last", "max"):
-        raise UnsupportedError(f"--format c: has no readout {readout!r}, it adds up; answer with the mean or the sum")
-    return timesteps if readout == "sum" else 1
 
 
 def whole_input(x: Array, images: bool) -> NDArray[np.uint8]:

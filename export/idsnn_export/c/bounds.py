@@ -2,7 +2,8 @@
 
     path     sum of |q| max|input|, so that every partial sum is covered, in any order
     x        |offset| + |late| + paths, each shifted
-    i, v     (x + 1) / (1 - k) for ever, where k < 1; T x in T steps, where nothing leaks;
+    i, v     (x + 1) / (1 - k) for ever, where k < 1; T x in T steps, where nothing leaks, and 2 x, so that what is
+             stopped at 2^30 takes one more; x is x + rho where spikes are subtracted;
              where the layer fires, m <= max(|theta|, |reset|) above: v is at least covered by that + x
 
 Everything must stay below 2^31.
@@ -42,6 +43,8 @@ def membrane(layer: Layer, largest: Mapping[str, Reals], timesteps: int) -> Real
         x = x + _reach(path, largest[path.source]) * np.abs(path.amplitude) * 2.0**path.shift
     if layer.synapse is not None:
         x = _settled(x, layer.synapse, timesteps) + np.abs(layer.membrane_offset)
+    if layer.rho is not None:
+        x = x + np.abs(layer.rho)
     v = _settled(x, layer.decay, timesteps)
     if layer.theta is not None:
         v = np.maximum(v, np.maximum(np.abs(layer.theta), np.abs(layer.reset)) + x)
@@ -73,4 +76,4 @@ def _absolute(node: Any) -> Any:
 def _settled(x: Reals, k: NDArray[np.int64], timesteps: int) -> Reals:
     """The largest |y| of y = leak(y, k) + x from rest: for ever, or for T steps where k = 1."""
     share = k / (1 << LEAK_BITS)
-    return np.where(share < 1, (x + 1) / np.maximum(1 - share, 2.0**-LEAK_BITS), x * timesteps)
+    return np.where(share < 1, (x + 1) / np.maximum(1 - share, 2.0**-LEAK_BITS), x * max(timesteps, 2))

@@ -1,6 +1,8 @@
 """What a neuron does in one step, in the graph's numbers: a table from node type to its constants.
 
 v = k m + g I + c,   s = v > theta,   m = v_reset where s, else v         (current-based: I through i = k_syn i + ...)
+
+Reset by subtraction: v = k m + g (I - rho [the last s]) + c, m = v.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from idsnn_deploy.errors import UnsupportedError
 
 from ..graph.plan import Step
+from ..graph.soft_reset import SoftReset
 from ..graph.timing import gain, leak
 
 Reals = NDArray[np.float64]
@@ -23,7 +26,7 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Dynamics:
-    """A neuron's constants, elementwise: `gain` g, `decay` k, `synapse` k_syn, and `offset` c / g."""
+    """A neuron's constants, elementwise: `gain` g, `decay` k, `synapse` k_syn, `rho`, and `offset` c / g."""
 
     gain: Reals
     decay: Reals
@@ -31,6 +34,7 @@ class Dynamics:
     theta: Reals | None
     reset: Reals
     synapse: Reals | None = None
+    rho: Reals | None = None
 
 
 def dynamics(step: Step, dt: float) -> Dynamics:
@@ -74,6 +78,11 @@ def _leaky(node: Any, a: Reals, g: Reals, zero: Reals, synapse: Reals | None = N
     return Dynamics(g, 1 - a, offset, theta, zero + getattr(node, "v_reset", 0), synapse)
 
 
+def _soft(node: SoftReset, dt: float, zero: Reals) -> Dynamics:
+    k, g, c = (zero + each for each in node.constants(dt))
+    return Dynamics(g, k, np.where(c == 0, 0, c / g), zero + node.threshold, zero, rho=zero - node.scale)
+
+
 DYNAMICS: dict[type[nir.NIRNode], Callable[[Any, float, Reals], Dynamics]] = {
     nir.Threshold: _threshold,
     nir.IF: _if,
@@ -82,6 +91,7 @@ DYNAMICS: dict[type[nir.NIRNode], Callable[[Any, float, Reals], Dynamics]] = {
     nir.LI: _lif,
     nir.CubaLIF: _cuba,
     nir.CubaLI: _cuba,
+    SoftReset: _soft,
 }
 
 

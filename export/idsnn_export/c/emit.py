@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from idsnn_deploy.errors import UnsupportedError
+from idsnn_deploy.readout import Readout
 
 from ..graph.shapes import Window
 from ..reference.integer import IntegerNetwork, Layer
@@ -17,6 +18,7 @@ from .arena import Arena, bits_width, place
 from .tables import PathRow, Shape3, constant, map_shape, rows
 
 KINDS = {True: "IDSNN_FIRES", False: "IDSNN_INTEGRATES"}
+OVER_TIME: dict[Readout, str] = {"mean": "sum", "sum": "sum", "last": "last", "max": "max"}
 MOST_STEPS = 32
 
 
@@ -139,7 +141,9 @@ def _layer(layer: Layer, index: int, network: IntegerNetwork, arena: Arena, arra
 
     def one(values: Any, what: str) -> str:
         found, each = constant(values, layer)
-        if found is None or not (found.any() or values is layer.synapse):  # a synapse that forgets at once is one, too
+        # A synapse that forgets at once is one, too, and nothing taken off is no reset.
+        there = any(values is each for each in (layer.synapse, layer.rho))
+        if found is None or not (found.any() or there):
             return "{NULL, 0}"
         return f"{{{arrays.add('int32_t', found, f'{layer.name}: {what}')}, {int(each)}}}"
 
@@ -151,6 +155,7 @@ def _layer(layer: Layer, index: int, network: IntegerNetwork, arena: Arena, arra
         one(layer.membrane_offset, "offset of the membrane"),
         one(layer.theta, "theta"),
         one(layer.reset, "reset"),
+        one(layer.rho, "rho, what a spike takes off"),
     ]
     count = len(layer.paths)
     where = (*arena.layers.get(layer.name, (-1, -1, -1)), int(late))
@@ -186,7 +191,8 @@ def _header(network: IntegerNetwork, arena: Arena, name: str) -> str:
         frames=frames,
         pixels=frames * height * width * channels,
         classes=int(np.prod(network.readout.shape)),
-        unit=repr(network.logit_unit / network.timesteps),
+        unit=repr(network.answer_unit),
+        readout=OVER_TIME[network.over_time],
         run=arena.run,
         stream=arena.total,
     )
@@ -197,7 +203,7 @@ def _model(network: IntegerNetwork, arena: Arena, body: Sequence[str], pixel: st
         str(value)
         for value in (
             "layers", len(network.layers) + 1, pixel, _shape(map_shape(network.input_shape)), int(network.static),
-            arena.scratch,
+            arena.scratch, f"IDSNN_{OVER_TIME[network.over_time].upper()}",
         )
     )  # fmt: skip
     table = "\n".join([*body, f"static const idsnn_network network = {{{fields}}};\n"])

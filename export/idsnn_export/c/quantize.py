@@ -2,10 +2,11 @@
 
 For a layer of neurons v = k m + g I + c, s = v > theta, channel by channel, with I = sum over layers j of W_j s_j + b:
 
-    unit      u = s 2^-F,   s = max over j of max|W_j| / 127,  raised until offset, theta and reset fit into 29 bits
+    unit      u = s 2^-F,   s = max over j of max|W_j| / 127,  raised until the constants below fit into 29 bits
     weights   q_j = round(W_j / (u 2^sh_j)) in -127..127,      sh_j in 0..F, the smallest that lets them fit
     spikes    amplitude = round(w / u), where they enter without weights
     offset    round((b + c / g) / u),   theta: round(theta / g / u),   reset: round(reset / g / u)
+    rho       round(rho / u), where spikes are subtracted
     leak      k: round(2^15 k)
 
 Membranes are kept in units of g u, so nothing between weights and threshold is rounded but the leak, and no images are
@@ -23,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idsnn_deploy.errors import UnsupportedError
+from idsnn_deploy.readout import Readout
 
 from ..graph.plan import SPIKING, Plan, Step
 from ..graph.plan import plan as plan_of
 from ..graph.shapes import pool_window
+from ..graph.soft_reset import SoftReset, fused
 from ..graph.timing import resolve_dt
 from ..reference.equations import CELLS
 from ..reference.integer import LEAK_BITS, IntegerNetwork, Layer, Path
@@ -39,7 +42,7 @@ Reals = NDArray[np.float64]
 WEIGHT, HEAD_WEIGHT = 127, 32767  # the largest of a hidden layer's int8 and of the readout's int16
 PIXEL_WEIGHTS = (4095, 1023, 255, 127)  # of a layer that reads the input, finest first: computed once, and cheap
 FRACTION = 8  # bits below the weights' unit, at most
-CONSTANTS = (2.0**28, 2.0**24, 2.0**20)  # what offset, theta, reset and entering spikes stay below, finest first
+CONSTANTS = (2.0**28, 2.0**24, 2.0**20)  # what offset, theta, reset, rho and entering spikes stay below, finest first
 PIXEL = 4095  # the largest value that a table gives
 
 
@@ -62,6 +65,7 @@ def integer_network(
     std: Sequence[float] | None = None,
     dt: float | None = None,
     static: bool = True,
+    readout: Readout = "mean",
 ) -> IntegerNetwork:
     """The graph in whole numbers; what C is written from and what `run_integer` runs.
 
@@ -71,12 +75,13 @@ def integer_network(
         mean, std: one value per channel, of pixels in 0..1; None: pixels enter as pixel / 255, counts as they are.
         dt: the step in seconds; None: the graph's metadata, else 1e-4.
         static: the input is an image, the same at every step; else a frame of counts per step.
+        readout: what becomes of the outputs over the steps.
 
     Raises:
         UnsupportedError: a node that has no form in whole numbers, by name; nothing is approximated silently.
         GraphError: a graph without a meaning.
     """
-    plan = plan_of(graph)
+    plan = fused(plan_of(graph))
     dt = resolve_dt(plan.graph, dt)
     table, scale = pixel_table(plan[plan.input].shape[0], mean, std, static)
     largest = _largest(plan, table)
@@ -92,7 +97,7 @@ def integer_network(
                 units[step.name] = float(layer.unit[0] * neuron.gain.flat[0])
     _refuse_values(plan, layers)
     output = plan[plan.output]
-    readout = _layer(plan, output, readout_dynamics(output.shape), units, largest, timesteps, head=True)
+    head = _layer(plan, output, readout_dynamics(output.shape), units, largest, timesteps, head=True)
     return IntegerNetwork(
         input=plan.input,
         input_shape=tuple(plan[plan.input].shape),
@@ -100,8 +105,9 @@ def integer_network(
         static=static,
         timesteps=timesteps,
         layers=tuple(layers),
-        readout=readout,
-        logit_unit=float(readout.unit.flat[0]),
+        readout=head,
+        logit_unit=float(head.unit.flat[0]),
+        over_time=readout,
     )
 
 
@@ -130,7 +136,8 @@ def _layer(
     parts = [_real(step, way, scales.get(way.source, 1.0)) for way in ways(plan, step)]
     always, late = _biases(step, parts)
     theta = None if real.theta is None else real.theta / real.gain
-    constants = [always, late, real.offset, real.reset / real.gain, *([] if theta is None else [theta])]
+    constants = [always, late, real.offset, real.reset / real.gain]
+    constants += [each for each in (theta, real.rho) if each is not None]
     fractions = range(0 if head else FRACTION, -1, -1)
     entering = [p.peak * largest[p.way.source].max(initial=0) for p in parts if p.way.weights is None]
     for most, pixel_weight, fraction in product(CONSTANTS, PIXEL_WEIGHTS, fractions):
@@ -271,6 +278,7 @@ def _rounded(
         membrane_offset=np.rint(real.offset / u).astype(np.int64) if synaptic else zero,
         theta=None if theta is None else np.rint(theta / u).astype(np.int64),
         reset=np.rint(real.reset / real.gain / u).astype(np.int64),
+        rho=None if real.rho is None else np.rint(real.rho / u).astype(np.int64),
         unit=unit,
     )
 
@@ -314,7 +322,8 @@ def _bits(share: Reals) -> NDArray[np.int64]:
 
 def _largest(plan: Plan, table: NDArray[np.int64]) -> dict[str, Reals]:
     """The largest magnitude that each source gives, of its shape: the table's, and 1 for spikes."""
-    found = {step.name: np.ones(step.shape) for step in plan.steps if isinstance(step.node, SPIKING)}
+    firing = (*SPIKING, SoftReset)
+    found = {step.name: np.ones(step.shape) for step in plan.steps if isinstance(step.node, firing)}
     return {plan.input: of_input(table, plan[plan.input].shape), **found}
 
 

@@ -4,11 +4,12 @@ For every layer of neurons, at step t, in whole numbers, each element with const
 
     x    = offset + sum over paths of amplitude path(s) 2^shift      s: spikes or inputs, of this step or the last
     i    = decayed(i, k_syn) + x,  x = i + offset_syn                   current-based neurons only
-    v    = decayed(m, k) + x                                         decayed(m, k) = floor((m k + 2^14) / 2^15)
+    v    = decayed(m, k) - rho [the last s] + x                      decayed(m, k) = floor((m k + 2^14) / 2^15)
     s    = v > theta                                                 a layer that does not fire gives v instead
-    m    = reset where s, else v                                     without a leak (k = 2^15) at least -2^30
+    m    = reset where s, else v                                     reset to a value: rho = 0; by subtraction: m = v
+           without a leak (k = 2^15) v stays within -2^30..2^30
 
-    logits = sum over t of x of the readout                          in units of `logit_unit`
+    logits = sum over t of x of the readout, the last, or the largest      in units of `logit_unit`
 
 A path is what lies between spikes and neurons without memory: pooling, one layer with weights, pooling again. Its
 nodes are NIR's, with whole numbers for weights, sums for averages and no bias, so the equations of `equations` are
@@ -25,12 +26,14 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from idsnn_deploy.readout import WHOLE, Readout
+
 from .equations import CELLS
 
 Integers = NDArray[np.int64]
 
 LEAK_BITS = 15  # k and k_syn are in units of 2^-15
-FLOOR = -(2**30)  # of a membrane that does not leak
+EDGE = 2**30  # how far a membrane that does not leak goes, either way
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class Layer:
         offset: what is added at every step; `late`: at every step but the first (a bias that arrives with a delay).
         decay: k in 2^-15; 0 forgets, 2^15 does not leak.
         synapse: k_syn, where the neuron has a current of its own; `membrane_offset` is added behind it.
-        theta, reset: None where the layer does not fire.
+        theta: None where the layer does not fire.
+        reset: what a spike sets the membrane to; `rho`: what it takes off instead, None where it sets.
         unit: what 1 stands for, in the current that the NIR node is given.
     """
 
@@ -84,6 +88,7 @@ class Layer:
     membrane_offset: Integers
     theta: Integers | None
     reset: Integers
+    rho: Integers | None
     unit: NDArray[np.float64]
 
 
@@ -98,7 +103,8 @@ class IntegerNetwork:
         timesteps: T.
         layers: in order of evaluation.
         readout: what makes the logits; its constants but the offsets mean nothing.
-        logit_unit: one logit's unit; the logits of the NIR graph are `logits * logit_unit / T`.
+        logit_unit: one step's unit.
+        over_time: what becomes of the steps; whole numbers add up where the graph takes the mean.
     """
 
     input: str
@@ -109,12 +115,19 @@ class IntegerNetwork:
     layers: tuple[Layer, ...]
     readout: Layer
     logit_unit: float
+    over_time: Readout = "mean"
+
+    @property
+    def answer_unit(self) -> float:
+        """What one logit of `run_integer` stands for."""
+        return self.logit_unit / (self.timesteps if self.over_time == "mean" else 1)
 
 
 @dataclass
 class _State:
     m: Integers
     i: Integers
+    s: NDArray[np.bool_]
 
 
 def decayed(m: Integers, k: Integers) -> Integers:
@@ -137,15 +150,16 @@ def run_integer(network: IntegerNetwork, x: NDArray[Any]) -> tuple[Integers, dic
     states = {layer.name: _rest(layer, count) for layer in network.layers}
     spikes: dict[str, list[NDArray[np.bool_]]] = {layer.name: [] for layer in network.layers if layer.theta is not None}
     last: dict[str, Integers] = {}
-    logits = np.zeros((count, *network.readout.shape), np.int64)
+    outputs = []
     for t, frame in enumerate(frames):
         now: dict[str, Integers] = {network.input: frame}
         for layer in network.layers:
             now[layer.name] = _step(layer, _arriving(layer, now, last, t), states[layer.name])
             if layer.theta is not None:
                 spikes[layer.name].append(now[layer.name] > 0)
-        logits += _arriving(network.readout, now, last, t)
+        outputs.append(_arriving(network.readout, now, last, t))
         last = now
+    logits = WHOLE["sum" if network.over_time == "mean" else network.over_time](np.stack(outputs))
     return logits, {name: np.stack(each) for name, each in spikes.items()}
 
 
@@ -164,7 +178,7 @@ def _frames(network: IntegerNetwork, x: NDArray[Any]) -> Sequence[Integers]:
 
 def _rest(layer: Layer, count: int) -> _State:
     zeros = np.zeros((count, *layer.shape), np.int64)
-    return _State(zeros, zeros)
+    return _State(zeros, zeros, zeros > 0)
 
 
 def _arriving(layer: Layer, now: dict[str, Integers], last: dict[str, Integers], t: int) -> Integers:
@@ -182,10 +196,12 @@ def _step(layer: Layer, x: Integers, state: _State) -> Integers:
         state.i = decayed(state.i, layer.synapse) + x
         x = state.i + layer.membrane_offset
     v = decayed(state.m, layer.decay) + x
-    v = np.where(layer.decay == 1 << LEAK_BITS, np.maximum(v, FLOOR), v)
+    if layer.rho is not None:
+        v = v - layer.rho * state.s
+    v = np.where(layer.decay == 1 << LEAK_BITS, np.clip(v, -EDGE, EDGE), v)
     if layer.theta is None:
         state.m = v
         return v
-    s = v > layer.theta
-    state.m = np.where(s, layer.reset, v)
-    return s.astype(np.int64)
+    state.s = v > layer.theta
+    state.m = v if layer.rho is not None else np.where(state.s, layer.reset, v)
+    return state.s.astype(np.int64)

@@ -5,7 +5,7 @@
  *         for every path, every pixel, every block of channels, in registers
  *             sum[t] = sum over spikes in the pixel's window of their weights, at the steps t at which they fired
  *             x[t] += sum[t] << shift
- *         for every neuron: for every t: leak, add, compare, reset; keep one pattern
+ *         for every neuron: for every t: add, compare, reset, leak; keep one pattern
  *
  * What is not zero is listed a row at a time for all pixels that read it: (place, pattern) of every neuron that fired at
  * all, (place, value) of the input. A place is x * channels + channel: a row of a pixel's window is one piece of a list,
@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define LEAK_BITS 15
-#define FLOOR (-1073741824) /* of a membrane that does not leak */
+#define EDGE 1073741824 /* how far a membrane that does not leak goes, either way */
 
 typedef struct {
   idsnn_place place;
@@ -430,11 +430,18 @@ static void follow(reader *r, const idsnn_layer *layer, int32_t *x, int32_t y, c
 
 /* ---- neurons ----------------------------------------------------------------------------------------------------- */
 
-/* All steps of up to BLOCK neurons side by side, whose constants and states lie in arrays of their own. */
+/* All steps of up to BLOCK neurons side by side, whose constants and states lie in arrays of their own.
+ *
+ *     v = m + x,   s = v > theta,   m = decayed(reset where s, else v)         reset to a value
+ *                                   m = decayed(v) - (rho where s)             reset by subtraction
+ *
+ * m, which is kept from step to step, is what the next one begins with: leak and reset are done.
+ */
 #define BLOCK 16
 
 typedef struct {
-  int32_t k[BLOCK], k_syn[BLOCK], theta[BLOCK], reset[BLOCK], behind[BLOCK], least[BLOCK], m[BLOCK], i[BLOCK];
+  int32_t k[BLOCK], k_syn[BLOCK], theta[BLOCK], reset[BLOCK], rho[BLOCK], behind[BLOCK], least[BLOCK], most[BLOCK];
+  int32_t m[BLOCK], i[BLOCK];
   uint32_t fired[BLOCK];
 } block;
 
@@ -445,7 +452,9 @@ static void load(block *b, const idsnn_layer *layer, size_t at, int32_t channel,
     b->reset[j] = constant(&layer->reset, channel + j, at + (size_t)j);
     b->k_syn[j] = constant(&layer->synapse, channel + j, at + (size_t)j);
     b->behind[j] = constant(&layer->membrane_offset, channel + j, at + (size_t)j);
-    b->least[j] = b->k[j] == 1 << LEAK_BITS ? FLOOR : INT32_MIN;
+    b->rho[j] = constant(&layer->rho, channel + j, at + (size_t)j);
+    b->least[j] = b->k[j] == 1 << LEAK_BITS ? -EDGE : INT32_MIN;
+    b->most[j] = b->k[j] == 1 << LEAK_BITS ? EDGE : INT32_MAX;
   }
 }
 
@@ -456,23 +465,29 @@ static void step_synapse(block *restrict b, int32_t *restrict x) {
   }
 }
 
-/* v = leak(m) + x in place; lanes beyond the block's neurons compute what nobody reads. */
+/* v = m + x in place; lanes beyond the block's neurons compute what nobody reads. */
 static void step_membrane(const block *restrict b, int32_t *restrict x) {
   for (int32_t j = 0; j < BLOCK; j++) {
-    const int32_t v = decayed(b->m[j], b->k[j]) + x[j];
-    x[j] = v < b->least[j] ? b->least[j] : v;
+    const int32_t v = b->m[j] + x[j];
+    x[j] = v < b->least[j] ? b->least[j] : v > b->most[j] ? b->most[j] : v;
   }
 }
 
-static void step_spikes(block *restrict b, const int32_t *restrict v, int32_t t, int fires) {
-  if (fires)
+static void step_spikes(block *restrict b, const int32_t *restrict v, int32_t t, const idsnn_layer *layer) {
+  if (layer->kind != IDSNN_FIRES)
+    for (int32_t j = 0; j < BLOCK; j++) b->m[j] = decayed(v[j], b->k[j]);
+  else if (layer->rho.values != NULL)
     for (int32_t j = 0; j < BLOCK; j++) {
       const int32_t s = v[j] > b->theta[j];
-      b->m[j] = s ? b->reset[j] : v[j];
+      b->m[j] = decayed(v[j], b->k[j]) - (s ? b->rho[j] : 0);
       b->fired[j] |= (uint32_t)s << t;
     }
   else
-    for (int32_t j = 0; j < BLOCK; j++) b->m[j] = v[j];
+    for (int32_t j = 0; j < BLOCK; j++) {
+      const int32_t s = v[j] > b->theta[j];
+      b->m[j] = decayed(s ? b->reset[j] : v[j], b->k[j]);
+      b->fired[j] |= (uint32_t)s << t;
+    }
 }
 
 /* The same for neurons with one constant per channel, from rest, whose membranes nobody asks for: in registers. */
@@ -483,9 +498,9 @@ static void fire_plain(const block *restrict b, const int32_t *restrict x, size_
     uint32_t fired[BLOCK] = {0};
     for (uint32_t t = 0; t < IDSNN_STEPS; t++)
       for (int32_t j = 0; j < BLOCK; j++) {
-        const int32_t u = decayed(m[j], b->k[j]) + x[t * next + (size_t)j], v = u < b->least[j] ? b->least[j] : u;
+        const int32_t u = m[j] + x[t * next + (size_t)j], v = u < b->least[j] ? b->least[j] : u;
         const int32_t s = v > b->theta[j];
-        m[j] = s ? b->reset[j] : v;
+        m[j] = decayed(s ? b->reset[j] : v, b->k[j]);
         fired[j] |= (uint32_t)s << t;
       }
     for (int32_t j = 0; j < BLOCK; j++) out[j] = (idsnn_bits)fired[j];
@@ -501,9 +516,9 @@ static void fire(const idsnn_layer *layer, uint8_t *arena, const int32_t *x, int
   int32_t *membranes = keep ? (int32_t *)(void *)(arena + layer->membrane) : NULL;
   int32_t *currents = keep && layer->current != IDSNN_NOWHERE ? (int32_t *)(void *)(arena + layer->current) : NULL;
   const int each = layer->decay.each || layer->synapse.each || layer->theta.each || layer->reset.each ||
-                   layer->membrane_offset.each;
-  const int plain = !keep && !each && layer->synapse.values == NULL && layer->kind == IDSNN_FIRES &&
-                    last - first == IDSNN_STEPS;
+                   layer->rho.each || layer->membrane_offset.each;
+  const int plain = !keep && !each && layer->synapse.values == NULL && layer->rho.values == NULL &&
+                    layer->kind == IDSNN_FIRES && last - first == IDSNN_STEPS;
   block b;
   memset(&b, 0, sizeof b);
   for (int32_t c = 0; c < channels; c += BLOCK) {
@@ -531,7 +546,7 @@ static void fire(const idsnn_layer *layer, uint8_t *arena, const int32_t *x, int
         memcpy(v, x + (size_t)t * stride + in_row, (size_t)n * sizeof(int32_t));
         if (layer->synapse.values != NULL) step_synapse(&b, v);
         step_membrane(&b, v);
-        step_spikes(&b, v, t, layer->kind == IDSNN_FIRES);
+        step_spikes(&b, v, t, layer);
         if (layer->kind == IDSNN_INTEGRATES)
           memcpy((int32_t *)(void *)(arena + layer->out) + (size_t)t * map + at, v, (size_t)n * sizeof(int32_t));
       }
@@ -548,13 +563,20 @@ static void fire(const idsnn_layer *layer, uint8_t *arena, const int32_t *x, int
   }
 }
 
-/* logits[(c, y, x)] += sum over t of x, in the order of the graph's output. */
-static void read_out(const idsnn_layer *layer, const int32_t *x, int32_t y, int32_t steps, int32_t *logits) {
+int32_t idsnn_taken(idsnn_over_time readout, int32_t answer, int32_t output) {
+  return readout == IDSNN_SUM ? answer + output : readout == IDSNN_LAST || output > answer ? output : answer;
+}
+
+/* The steps of one row into logits[(c, y, x)], in the order of the graph's output. */
+static void read_out(const idsnn_network *net, const idsnn_layer *layer, const int32_t *x, int32_t y, int32_t steps,
+                     int32_t *logits) {
   const idsnn_shape shape = layer->shape;
   for (int32_t t = 0; t < steps; t++)
     for (int32_t i = 0; i < shape.width; i++)
-      for (int32_t c = 0; c < shape.channels; c++)
-        logits[(c * shape.height + y) * shape.width + i] += x[(t * shape.width + i) * shape.channels + c];
+      for (int32_t c = 0; c < shape.channels; c++) {
+        int32_t *answer = &logits[(c * shape.height + y) * shape.width + i];
+        *answer = idsnn_taken(net->readout, *answer, x[(t * shape.width + i) * shape.channels + c]);
+      }
 }
 
 /* ---- a layer ----------------------------------------------------------------------------------------------------- */
@@ -599,7 +621,7 @@ void idsnn_take(const idsnn_network *net, const idsnn_layer *layer, const uint8_
     begin(layer, x, y, first, last);
     for (int32_t q = 0; q < layer->path_count; q++) follow(&readers[q], layer, x, y, pixels);
     if (layer->kind == IDSNN_READOUT)
-      read_out(layer, x, y, last - first, logits);
+      read_out(net, layer, x, y, last - first, logits);
     else
       fire(layer, arena, x, y, first, last, keep);
   }

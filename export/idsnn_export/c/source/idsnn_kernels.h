@@ -63,12 +63,14 @@ typedef struct {
   idsnn_shape shape;
   const idsnn_path *paths;
   int32_t path_count;
-  idsnn_constant offset, late, decay, synapse, membrane_offset, theta, reset; /* values NULL: 0, or absent */
+  idsnn_constant offset, late, decay, synapse, membrane_offset, theta, reset, rho; /* values NULL: 0, or absent */
   int32_t out;      /* bytes into the arena: patterns, or values of a layer that integrates */
   int32_t membrane; /* bytes into the arena, where calls go on from each other */
   int32_t current;  /* the same for a synapse's current, or IDSNN_NOWHERE */
   int32_t read_late; /* 1: some path delivers its spikes a step later */
 } idsnn_layer;
+
+typedef enum { IDSNN_SUM, IDSNN_LAST, IDSNN_MAX } idsnn_over_time; /* what becomes of the readout's steps */
 
 typedef struct {
   const idsnn_layer *layers;
@@ -77,12 +79,17 @@ typedef struct {
   idsnn_shape input;
   int32_t is_static;       /* 1: one image for all steps; 0: a frame per step */
   int32_t scratch;         /* bytes into the arena: a row of x at all steps, then lists */
+  idsnn_over_time readout;
 } idsnn_network;
 
 /* Steps first..last-1 of one layer, over its whole map. `keep`: membranes go on from the last call and stay for the next,
- * from rest at step 0. `logits` is added to by the readout. */
+ * from rest at step 0. The readout takes its steps into
+ * `logits`, as `network->readout` says. */
 void idsnn_take(const idsnn_network *network, const idsnn_layer *layer, const uint8_t *pixels, uint8_t *arena,
                 int32_t first, int32_t last, int32_t keep, int32_t *logits);
+
+/* What a step's output makes of the answer so far. */
+int32_t idsnn_taken(idsnn_over_time readout, int32_t answer, int32_t output);
 
 #ifdef IDSNN_COUNT
 extern uint64_t idsnn_additions; /* of weights, since the program began */

@@ -21,14 +21,13 @@ static int same(const char *how, int sample, const int32_t *got, const int32_t *
   return 1;
 }
 
-static int answer_stream(const uint8_t *pixels, int32_t *sum) {
+static int answer_stream(const uint8_t *pixels, int32_t *answer) {
   int32_t logits[IDSNN_CLASSES];
-  memset(sum, 0, sizeof logits);
   if (idsnn_start(stream, sizeof stream) != IDSNN_OK) return 0;
   for (int t = 0; t < IDSNN_TIMESTEPS; t++) {
     const size_t frame = IDSNN_FRAMES == 1 ? 0 : (size_t)t * (IDSNN_PIXELS / IDSNN_FRAMES);
     if (idsnn_step(pixels + frame, logits, stream, sizeof stream) != IDSNN_OK) return 0;
-    for (int i = 0; i < IDSNN_CLASSES; i++) sum[i] += logits[i];
+    idsnn_read_out(logits, t, answer);
   }
   return 1;
 }
