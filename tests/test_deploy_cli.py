@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from PIL import Image
 from tiny_bundle import FRAMES, STATIC, resigned
 
 import idsnn_deploy
-from idsnn_deploy import Session, bench, check
+from idsnn_deploy import Session, bench, check, cli
 from idsnn_deploy.cli import OPTIMIZATIONS, main
 from idsnn_deploy.errors import BundleError, IdsnnError
 from idsnn_deploy.golden import read_golden
@@ -42,13 +43,20 @@ def pictures(tmp_path: Path) -> list[str]:
 def said(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
     assert main(list(argv)) == code
     out, err = capsys.readouterr()
-    assert err == ""
+    assert answer_to(err) == ""
     return out
+
+
+def answer_to(err: str) -> str:
+    """Standard error without what is said of a load that takes long, as it may where much else runs."""
+    lines = err.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.endswith(("; loading\n", "; measuring\n")))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert main(list(argv)) == 2
     out, err = capsys.readouterr()
+    err = answer_to(err)
     assert out == ""
     assert err.startswith("idsnn-deploy: error: ")
     assert err.count("\n") == 1
@@ -57,6 +65,19 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 def test_the_flags_say_what_the_modules_hold() -> None:
     assert tuple(LEVELS) == OPTIMIZATIONS
+
+
+@pytest.mark.parametrize("command", [["run"], ["check"]])
+def test_a_load_that_takes_long_is_said_unless_a_program_asks(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, pictures: list[str]
+) -> None:
+    images = pictures[:1] if command == ["run"] else []
+    find = cli._module
+    monkeypatch.setattr(cli, "_module", lambda name: (time.sleep(0.3), find(name))[1])
+    assert main([*command, str(STATIC), *images]) == 0
+    assert capsys.readouterr().err == f"idsnn-deploy: {STATIC}; loading\n"
+    assert main([*command, str(STATIC), *images, "--json"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 # run -----------------------------------------------------------------------------------------------------------------

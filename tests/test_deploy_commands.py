@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from idsnn_deploy import errors, progress
-from idsnn_deploy.commands import Terminated, require_extra, run_command
+from idsnn_deploy.commands import Terminated, announced, require_extra, run_command
 from idsnn_deploy.progress import track
 
 
@@ -103,6 +104,15 @@ def test_each_command_takes_debug(
     assert main(arguments[:-1]) == 2
     assert "Traceback" not in (said := capsys.readouterr().err)
     assert said.count(": error: ") == 1
+
+
+def test_what_takes_long_is_said_once_it_does_and_nothing_of_what_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
+    with announced("prog", "loading\x1b", after=60):
+        pass
+    assert capsys.readouterr() == ("", "")
+    with announced("prog", "loading\x1b", after=0.01):
+        time.sleep(0.2)
+    assert capsys.readouterr() == ("", "prog: loading\\x1b\n")
 
 
 def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import subprocess
 import sys
@@ -194,6 +195,28 @@ def test_training_begins_before_anything_is_loaded_that_only_its_end_needs() -> 
             named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             tops = {name.partition(".")[0] for name in named}
             assert not tops & {"matplotlib", "torchvision", "sklearn", "scipy"}, f"{file}: {ast.unparse(node)}"
+
+
+def test_modules_are_loaded_without_the_garbage_collector_which_is_then_as_it_was() -> None:
+    from idsnn.cli import _uncollected
+
+    def loading(fails: bool) -> None:
+        with _uncollected():
+            assert not gc.isenabled()
+            if fails:
+                raise ModuleNotFoundError
+
+    loading(fails=False)
+    assert gc.isenabled()
+    with pytest.raises(ModuleNotFoundError):
+        loading(fails=True)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        loading(fails=False)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_python_m_idsnn_says_what_there_is() -> None:

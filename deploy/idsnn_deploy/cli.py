@@ -6,10 +6,11 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from .command_line import Parser
-from .commands import DEBUG_HELP, run_command, say
+from .commands import DEBUG_HELP, announce, announced, run_command, say
 from .errors import UsageError
 from .manifest import VARIANTS
 
@@ -112,13 +113,18 @@ def _run(given: argparse.Namespace) -> int:
     if given.margin is not None and not given.anytime:
         raise UsageError("--margin belongs to --anytime")
     variant = "int8" if given.int8 else "step" if given.anytime else "fp32"
-    session = _module("session").Session(given.bundle, variant, given.threads, _providers(given), given.optimization)
+    with _loading(given):
+        session = _module("session").Session(
+            given.bundle, variant, given.threads, _providers(given), given.optimization
+        )
     margin = None if not given.anytime else session.margin() if given.margin is None else given.margin
     code: int = _module("run").run(session, given.images, given.top, given.steps, margin, given.json, say)
     return code
 
 
 def _bench(given: argparse.Namespace) -> int:
+    if not given.json:
+        announce(PROG, f"{given.bundle}; measuring")
     bench = _module("bench")
     settings = bench.Settings(
         batch=given.batch, threads=given.threads, provider=given.provider, seconds=given.seconds, warmup=given.warmup
@@ -129,14 +135,20 @@ def _bench(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    options = _module("onnx_file").Options(given.threads, _providers(given))
-    code: int = _module("check").check(given.bundle, options, given.json, say)
+    with _loading(given):
+        options = _module("onnx_file").Options(given.threads, _providers(given))
+        code: int = _module("check").check(given.bundle, options, given.json, say)
     return code
 
 
 def _info(given: argparse.Namespace) -> int:
     code: int = _module("info").info(given.bundle, given.json, given.layers, say)
     return code
+
+
+def _loading(given: argparse.Namespace) -> AbstractContextManager[None]:
+    # onnxruntime takes seconds to import on a small board; a program that asks for JSON asks for nothing else.
+    return nullcontext() if given.json else announced(PROG, f"{given.bundle}; loading")
 
 
 def _module(name: str) -> Any:

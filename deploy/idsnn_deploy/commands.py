@@ -123,6 +123,19 @@ def announce(prog: str, what: str) -> None:
     print(f"{prog}: {printable(what)}", file=sys.stderr, flush=True)
 
 
+@contextmanager
+def announced(prog: str, what: str, after: float = 0.1) -> Iterator[None]:
+    """Says what a block does once it has taken `after` seconds: a small board loads for long, a laptop says nothing."""
+    slow = threading.Timer(after, announce, (prog, what))
+    slow.daemon = True
+    slow.start()
+    try:
+        yield
+    finally:
+        slow.cancel()
+        slow.join()
+
+
 def missing_extra(prog: str, extra: str, *modules: str) -> str | None:
     """What `prog` cannot do without and how to install it; None where all of `modules` are there."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
