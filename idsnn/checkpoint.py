@@ -25,8 +25,8 @@ from idsnn_deploy.errors import RunError, UsageError
 from idsnn_deploy.files import read_bytes, replacing_folder, write_bytes, write_json
 from idsnn_deploy.json_file import read_json_object
 
-from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher
+from .networks.wrapped import own_module
 from .run_facts import LIMIT, read_facts
 from .run_folder import CONFIG, STUDENT, SUMMARY, TEACHER, refuse_half_replaced
 

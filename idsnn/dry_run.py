@@ -13,6 +13,7 @@ from idsnn_deploy.errors import UsageError
 from .config import TrainConfig
 from .data import Data, resized
 from .networks.import_path import reason
+from .networks.over_time import OverTime
 from .networks.protocol import SpikingNetwork
 from .networks.table import NETWORKS, network_name
 
@@ -77,9 +78,10 @@ def _seen(config: TrainConfig, phase: str) -> Iterator[_Seen]:
 
 @torch.no_grad()
 def _try(network: nn.Module, images: Tensor, stage: _Seen) -> None:
+    once = isinstance(network, OverTime) and network.answers_once
     if not isinstance(network, SpikingNetwork):
         network(images)
         return
     network.timesteps = stage.timesteps
-    if len(network.step_logits(images)) != stage.timesteps:
+    if len(network.step_logits(images)) != (1 if once else stage.timesteps):
         raise ValueError("answers at another number of steps than its timesteps say")

@@ -242,7 +242,7 @@ class _Phase:
         config = self.config
         logits = answers.mean(0) if answers.dim() == 3 else answers
         judged = answers if config.loss == "steps" else logits
-        if soft is not None and soft.dim() > judged.dim():
+        if soft is not None and soft.dim() == 3 and soft.shape != judged.shape:
             soft = soft.mean(0)
         loss = distillation_loss(judged, soft, labels, config.alpha, config.temperature, config.label_smoothing)
         if rates is not None and config.target_rate is not None:

@@ -37,8 +37,8 @@ from .initialize import initialize_from
 from .kernel import EAGER
 from .last_checkpoint import Checkpoint
 from .networks.protocol import spiking
-from .networks.stepped import own_module
 from .networks.table import build_student, build_teacher, network_name
+from .networks.wrapped import own_module
 from .neuron import LIF
 from .run_folder import BEST, CURVES, EVENTS, LAST, METRICS, STUDENT, SUMMARY, TEACHER, begin, begun, held
 from .spikes import outcome, verdict

@@ -76,6 +76,116 @@ class Tutorial(Handed):
         return torch.stack(spikes), mem2
 
 
+class Asks(Handed):
+    """T is an argument; spikes and membranes of all steps are returned."""
+
+    def __init__(self, num_classes: int, input_shape: tuple[int, ...]) -> None:
+        super().__init__(num_classes, input_shape)
+        self.drop = nn.Dropout(0.25)
+
+    def forward(self, x: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spikes, membranes = [], []
+        for _ in range(num_steps):
+            spk1, mem1 = self.lif1(self.fc1(x.flatten(1)), mem1)
+            spk2, mem2 = self.lif2(self.fc2(self.drop(spk1)), mem2)
+            spikes.append(spk2)
+            membranes.append(mem2)
+        return torch.stack(spikes), torch.stack(membranes)
+
+
+class Restless(Handed):
+    """One step, which begins from rest at every call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x, self.lif1.init_leaky(), self.lif2.init_leaky())[0]
+
+
+def restless(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    return Restless(num_classes, input_shape)
+
+
+class Sums(Handed):
+    """T is an attribute; one answer, the sum of the spikes."""
+
+    num_steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, total = self.lif1.init_leaky(), self.lif2.init_leaky(), 0
+        for _ in range(self.num_steps):
+            spk1, mem1 = self.lif1(self.fc1(x.flatten(1)), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            total = total + spk2
+        return total
+
+
+class Framed(Hidden):
+    """T is the input's first axis; the outputs have it behind the batch. States lie in the layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.lif.reset_mem()
+        return torch.stack([super(Framed, self).forward(x[step]) for step in range(x.size(0))], dim=1)
+
+
+class Listed(Asks):
+    """A dictionary, whose first entry is a list."""
+
+    def forward(self, x: Tensor, num_steps: int) -> dict[str, list[Tensor]]:
+        return {"spikes": list(super().forward(x, num_steps)[0])}
+
+
+class Flat(Asks):
+    """All steps as one axis of numbers."""
+
+    def forward(self, x: Tensor, num_steps: int) -> Tensor:
+        return super().forward(x, num_steps)[0].flatten(0, 1)
+
+
+def asks(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    return Asks(num_classes, input_shape)
+
+
+def sums(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    return Sums(num_classes, input_shape)
+
+
+def framed(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    return Framed(num_classes, input_shape)
+
+
+def listed(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    return Listed(num_classes, input_shape)
+
+
+def flat(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    return Flat(num_classes, input_shape)
+
+
+def jelly_steps(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    """SpikingJelly's layers in step mode "s", one step of them."""
+    from spikingjelly.activation_based import layer, neuron
+
+    width = torch.Size(input_shape).numel()
+    return nn.Sequential(
+        layer.Flatten(), layer.Linear(width, 12), neuron.LIFNode(v_threshold=0.2), layer.Linear(12, num_classes)
+    )
+
+
+def jelly_means(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
+    """The same in step mode "m", as its tutorials write it: the image is repeated, and the mean is the answer."""
+    from spikingjelly.activation_based import functional
+
+    class Means(nn.Sequential):
+        T = timesteps
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.unsqueeze(0).repeat(self.T, 1, 1, 1, 1)).mean(0)
+
+    net = Means(*jelly_steps(num_classes, input_shape, timesteps))
+    functional.set_step_mode(net, "m")
+    return net
+
+
 class Noisy(Hidden):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + torch.rand(())

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,8 +106,9 @@ def gate_samples(macs_a_step: int, timesteps: int) -> int:
 def _from_run(config: ExportConfig) -> Source:
     require_extra("exporting a run", "train", "torch", "snntorch", "safetensors")
     import idsnn
-    from idsnn.networks.stepped import own_module
+    from idsnn.networks.protocol import spiking
     from idsnn.networks.table import network_name
+    from idsnn.networks.wrapped import own_module
 
     from .from_torch.convert import prepare, to_graph
     from .from_torch.dense_macs import dense_macs
@@ -117,8 +118,10 @@ def _from_run(config: ExportConfig) -> Source:
     shape = tuple(settings["input_shape"])
     reading = Reading.of(settings, shape=shape, timesteps=config.timesteps or settings["timesteps"])
     metadata = _said(settings, reading, config)
+    spiking(run.student).timesteps = metadata.timesteps
     student = own_module(run.student)
-    network = prepare(student, shape, dt=metadata.dt, pool=config.pool)
+    network = prepare(student, shape, dt=metadata.dt, pool=config.pool, timesteps=metadata.timesteps)
+    metadata = replace(metadata, readout=network.readout)
     graph = to_graph(network, shape)
     write_metadata(graph, metadata)
     teacher = {}

@@ -31,7 +31,7 @@ class SpikingNetwork(Protocol):
         """Logits `(B, K)` of images `(B, C, H, W)` or frames `(T, B, C, H, W)`: the mean of `step_logits`."""
 
     def step_logits(self, x: Tensor) -> Tensor:
-        """The output at each step, `(T, B, K)`; every call starts from rest."""
+        """The output at each step from rest, `(T, B, K)`; `(1, B, K)` of a network that answers once, after all."""
 
     def forward_step(self, x: Tensor) -> Tensor:
         """One step from rest, `(B, C, H, W)` → `(B, K)`, traceable by torch.fx: calls of layers and sums."""

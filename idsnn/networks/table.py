@@ -105,7 +105,8 @@ def build_student(config: Mapping[str, Any]) -> nn.Module:
     if is_import_path(name):
         from .by_path import build
 
-        return build(name, len(config["labels"]), tuple(config["input_shape"]), config["timesteps"])
+        frames = config.get("encoding") == "frames"
+        return build(name, len(config["labels"]), tuple(config["input_shape"]), config["timesteps"], frames)
     row = architecture(name)
     settings = {key: config[key] for key in ("timesteps", *NEURON, *row.student_options)}
     return _build(row.student, config, config["depth"], config["width"], settings)

@@ -16,12 +16,12 @@ from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from idsnn.networks.arguments import arguments
 from idsnn.neuron import LIF
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from ..graph.shapes import Shape
 from . import functions, layouts, over_time, own_nodes, spikingjelly_calls
-from .arguments import arguments
 from .cells import Fire, Weigh, single
 from .fold_batchnorm import rebuilt
 from .nodes import refuse_layer

@@ -12,11 +12,11 @@ from snntorch import Leaky
 from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 
+from idsnn.networks.arguments import arguments
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.readout import read_out
 
 from ..reference.interpreter import Trace
-from .arguments import arguments
 from .cells import Cell, Stepped
 from .network import INPUT, Network
 from .own_nodes import Nodes
