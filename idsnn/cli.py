@@ -38,7 +38,9 @@ class Flags(TrainConfig):
     """Trains a teacher, then a spiking student that starts from it and learns from it; writes a run folder."""
 
     preset: str | None = flag(
-        None, "settings to start from: paper-c10, paper-c100, each with -i20 or -i10 and -t6; released; fast", "NAME"
+        None,
+        "settings to start from: paper-c10, paper-c100, each with -i20 or -i10 and -t6; released; cifar10-cpu; fast",
+        "NAME",
     )
     config: str | None = flag(None, "a config.json to start from, say that of an earlier run", "FILE")
     out: str | None = flag(None, "the run folder; runs/DATASET-ARM-sSEED where not given", "RUN")

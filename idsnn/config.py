@@ -311,6 +311,13 @@ _PAPER: dict[str, Any] = {
     "loss": "mean",
     "augment": "crop-flip",
 }
+# All of CIFAR-10 in an evening of two cores: most epochs small and at T 1, the last ones as the network is deployed.
+_EVENING: dict[str, Any] = {
+    **{"dataset": "cifar10", "image_size": 32, "augment": "crop-flip", "flip": "alternate", "width": 16},
+    **{"batch_size": 128, "lr": 0.1, "schedule": "triangle", "nesterov": True, "weight_decay": 5e-4},
+    **{"teacher_stages": ("6x16@1", "8x24@1", "14x32@1"), "stages": ("4x24@1", "7x32@1", "4x32@2")},
+    **{"timesteps": 2, "spikes": 0.4, "epochs": 15},
+}
 # Recordings of event cameras: chosen on a quarter of N-MNIST's 800 training recordings (docs/results.md).
 _RECORDINGS: dict[str, Any] = {
     "network": "vgg",
@@ -340,6 +347,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         for steps in (4, 6)
     },
     "released": {**_PAPER, "dataset": "cifar10", "epochs": 200, "milestones": (60, 120, 160)},
+    "cifar10-cpu": _EVENING,
     "fast": {"dataset": "cifar10", "epochs": 8, "limit_train": 10_000, "limit_test": 2_000},
 }
 

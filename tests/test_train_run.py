@@ -434,6 +434,17 @@ def test_every_preset_names_the_papers_milestones() -> None:
     assert {preset(name).timesteps for name in PRESETS if name.startswith("paper")} == {4, 6}
 
 
+def test_the_evenings_preset_is_an_evening_for_two_cores_and_ends_as_it_is_deployed() -> None:
+    config = preset("cifar10-cpu").check()
+    seconds = {(16, 0): 140, (24, 0): 230, (32, 0): 390, (24, 1): 220, (32, 1): 400, (32, 2): 650}  # of one core
+    stages = {phase: config.curriculum(phase) for phase in ("teacher", "student")}
+    spent = sum(each.epochs * seconds[each.pixels or 0, 0] for each in stages["teacher"])
+    spent += sum(each.epochs * seconds[each.pixels or 0, each.timesteps or 0] for each in stages["student"])
+    assert spent / 1.7 < 2.5 * 3600  # what two cores gain
+    assert (stages["student"][-1].pixels, stages["student"][-1].timesteps) == (32, config.timesteps) == (32, 2)
+    assert (config.width, config.spikes, config.arm) == (16, 0.4, "idsnn")
+
+
 def test_the_other_schedules() -> None:
     cosine = TrainConfig(lr=1.0, schedule="cosine")
     assert [learning_rate(cosine, done, 4) for done in (0, 2, 4)] == pytest.approx([1, 0.5, 0])
