@@ -132,7 +132,7 @@ def test_the_accuracy_gate_refuses_a_model_that_lost_its_head(bundle: Path) -> N
     same = accuracy_gate(full, full, images, labels)
     assert same["other_class"] == 0
     assert same["outcome"] == "undecided"
-    assert "8 test images" in str(finding(same))
+    assert "of 8 test images are right" in str(finding(same))
     found = accuracy_gate(full, model.SerializeToString(), images, labels)
     assert found["outcome"] == "bad"
     assert "8-bit files are left out" in str(finding(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from fractions import Fraction
 
 import hypothesis
@@ -12,7 +13,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from idsnn_export.gates.paired import Paired, clopper_pearson
+from idsnn_export.gates.paired import Paired, clopper_pearson, in_words
 
 
 def multinomial(n: int, b: int, c: int, p_b: Fraction, p_c: Fraction) -> Fraction:
@@ -86,6 +87,30 @@ def test_as_many_come_as_go_and_images_are_many() -> None:
     assert Paired(2000, 4, 5).outcome(0.005) == "good"
     assert Paired(4000, 28, 28).outcome(0.005) == "good"
     assert Paired(360, 4, 5).outcome(0.005) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (
+            Paired(360, 2, 1),
+            r"1\.\d\d points lower to 0\.\d\d points higher .*: 360 are too few .* 0\.5 points .* about [\d,]+ would",
+        ),
+        (Paired(400, 2, 0), r": 400 are too few .*; these lost just that, so only others can settle it"),
+        (
+            Paired(2000, 4, 5),
+            r"0\.\d\d points lower to 0\.\d\d points higher on other images \(95 % either way\), where at most 0\.5",
+        ),
+        (
+            Paired(2000, 90, 5),
+            r"[56]\.\d\d points lower to 3\.\d\d points lower .*, where at most 0\.5 points may be lost",
+        ),
+    ],
+    ids=["undecided", "on the limit", "good", "bad"],
+)
+def test_words_say_what_other_images_may_show_and_what_settles_it(seen: Paired, words: str) -> None:
+    figures = {"samples": seen.images, **seen.judged(0.005)}
+    assert re.fullmatch(f".*{words}.*", in_words(figures)), in_words(figures)
 
 
 def test_as_many_images_as_it_asks_for_settle_it() -> None:

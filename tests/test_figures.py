@@ -100,6 +100,26 @@ def test_the_fronts_can_be_read(body: Document, drawn: list[Figure], tmp_path: P
     assert [complaint for figure in drawn for complaint in complaints(figure)] == []
 
 
+@pytest.mark.parametrize(("factor", "scale"), [(1.5, "linear"), (3.5, "log"), (40.0, "log")])
+def test_costs_more_than_ten_times_apart_are_on_a_logarithmic_axis_that_can_be_read(
+    body: Document, drawn: list[Figure], tmp_path: Path, factor: float, scale: str
+) -> None:
+    rows = comparison([body] * 4, [f"runs/number {i}" for i in range(4)])
+    for i, row in enumerate(rows):
+        row["accuracy"] -= 0.01 * i
+        row["arithmetic_fp32_pj"] = 2e6 * factor**i
+    write_fronts(rows, tmp_path)
+    (figure,) = drawn
+    axes = next(each for each in figure.axes if "reading A" in each.get_title())
+    assert axes.get_xscale() == scale
+    first, last = axes.get_xlim()
+    at = [float(label.get_text()) for label in axes.get_xticklabels() if first <= label.get_position()[0] <= last]
+    assert len(at) >= 2
+    numbers = {text.get_text(): text.xy[0] for text in axes.texts}  # type: ignore[attr-defined]
+    assert numbers == pytest.approx({"1": 2, "2": 2 * factor, "3": 2 * factor**2, "4": 2 * factor**3})
+    assert complaints(figure) == []
+
+
 def row(phase: str, epoch: int) -> dict[str, Any]:
     return {"phase": phase, "epoch": epoch, "test_accuracy": 0.5, "val_accuracy": 0.4, "loss": 1.0, "lr": 0.1}
 

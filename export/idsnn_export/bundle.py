@@ -55,6 +55,7 @@ from .source import Source, gate_samples, open_source
 
 PACKAGES = ("idsnn", "numpy", "nir", "onnx", "onnxruntime", "torch", "snntorch")
 TRACE_VALUES = 2e7  # membranes held at a time, float64
+PARTS = 5  # of the gates' samples, so that the bar moves; each costs a tenth of a second by itself
 EVERY, BATCH = sys.maxsize, 100  # images of a whole part, and how many at a time
 
 
@@ -182,8 +183,8 @@ def _gates(
     activity = Activity()
     candidates = dict(_candidates(folder, graph, source, config))
     neurons = sum(layer.size for layer in layers if isinstance(layer, Neurons))
-    chunk = max(1, int(TRACE_VALUES // max(1, neurons * timesteps)))
     count = images.shape[axis]
+    chunk = max(1, min(-(-count // PARTS), int(TRACE_VALUES // max(1, neurons * timesteps))))
     for start in track(range(0, count, chunk), "parity gates"):
         part = np.take(images, np.arange(start, min(start + chunk, count)), axis)
         x = source.metadata.normalized(part)

@@ -6,6 +6,7 @@ reported: its classes, and its accuracy where labels are known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from idsnn_deploy.manifest import MANIFEST, read_bundle
 from .c.quantize import integer_network
 from .c.write import write_c
 from .config import ExportConfig
-from .gates.paired import Paired
+from .gates.paired import Paired, in_words
 from .graph.layers import layer_table
 from .quantize import MOST_LOST
 from .reference.integer import IntegerNetwork, run_integer
@@ -106,16 +107,27 @@ def judged(theirs: Array, ours: Array, labels: Array) -> dict[str, Any]:
         ParityError: more than half a point is lost, at 95 %.
     """
     found = Paired.of(theirs, ours, labels)
-    low, high = found.bounds
-    accuracy = [float((each == labels).mean()) for each in (theirs, ours)]
-    outcome = found.outcome(MOST_LOST)
-    if outcome == "bad":
-        raise ParityError(
-            f"whole numbers lose between {100 * low:.2f} and {100 * high:.2f} points on {len(labels):,} images "
-            f"({accuracy[0]:.2%} in float64, {accuracy[1]:.2%} in C); at most {100 * MOST_LOST:g} may be lost"
-        )
-    names = ("accuracy_float64", "accuracy_c", "lost_at_least", "lost_at_most", "outcome")
-    return dict(zip(names, (*accuracy, low, high, outcome), strict=True))
+    figures = {
+        "samples": len(labels),
+        "accuracy_float64": float((theirs == labels).mean()),
+        "accuracy_c": float((ours == labels).mean()),
+    } | found.judged(MOST_LOST)
+    if figures["outcome"] == "bad":
+        raise ParityError(f"whole numbers lose too much: {accuracy_in_words(figures)}")
+    return figures
+
+
+def beside_float64(figures: Mapping[str, Any]) -> str:
+    """What `compared` found, for people."""
+    other, share = f"{figures['other_class']:,} of {figures['samples']:,}", figures["other_spikes"]
+    said = f"beside float64: another class for {other} samples, another spike in {share:.2%} of all neurons and steps"
+    return said if "outcome" not in figures else f"{said}; {accuracy_in_words(figures)}"
+
+
+def accuracy_in_words(figures: Mapping[str, Any]) -> str:
+    """What `judged` found, for people."""
+    accuracy = f"{figures['accuracy_c']:.2%} instead of {figures['accuracy_float64']:.2%}"
+    return f"{accuracy} of {figures['samples']:,} images are right, {in_words(figures)}"
 
 
 def _source(config: ExportConfig) -> Source:

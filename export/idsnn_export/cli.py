@@ -86,14 +86,14 @@ def _export(config: ExportConfig, as_json: bool) -> int:
 
 
 def _export_c(config: ExportConfig, as_json: bool) -> int:
-    from .c_folder import export_c
+    from .c_folder import beside_float64, export_c
 
     folder, figures = export_c(config)
     if as_json:
         say({"folder": str(folder), "answers": figures})
         return EXIT_OK
     say(f"{folder}: C99; test it with: make -C {folder} check")
-    say("beside float64: " + ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in figures.items()))
+    say(beside_float64(figures))
     return EXIT_OK
 
 

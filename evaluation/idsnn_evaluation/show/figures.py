@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from idsnn_deploy.printable import each_text
 
@@ -56,7 +57,8 @@ def _front(rows: Sequence[ComparisonRow], cost: Cost, axes: Any) -> None:
     best = front(found)
     for (x, y), good in zip(found, best, strict=True):
         axes.plot(x, y, "o", color=SPIKING, markerfacecolor=SPIKING if good else "white", zorder=3)
-    for numbers, (x, y) in _together(found, list(at)):
+    along = _scaled(axes, [x for x, _ in found])
+    for numbers, (x, y) in _together(found, list(at), along):
         axes.annotate(numbers, (x, y), (5, 4), textcoords="offset points", fontsize=8)
     line = sorted(point for point, good in zip(found, best, strict=True) if good)
     axes.step(*zip(*line, strict=True), where="post", color=SPIKING, linestyle="--", linewidth=1)
@@ -64,18 +66,33 @@ def _front(rows: Sequence[ComparisonRow], cost: Cost, axes: Any) -> None:
     axes.set(title=cost.title, xlabel=f"{cost.axis}{cost.unit}", ylabel="accuracy, %")
 
 
-def _together(places: Sequence[tuple[float, float]], rows: Sequence[int]) -> list[tuple[str, tuple[float, float]]]:
+def _scaled(axes: Any, costs: Sequence[float]) -> Callable[[float], float]:
+    """Makes the axis of cost logarithmic where costs lie over ten times apart; returns where a cost lies along it."""
+    apart = max(costs) / min(costs)
+    if apart <= 10:
+        return float
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if apart > 1000 else (1.0, 3.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    return math.log
+
+
+def _together(
+    found: Sequence[tuple[float, float]], rows: Sequence[int], along: Callable[[float], float]
+) -> list[tuple[str, tuple[float, float]]]:
     """The numbers of points, those that lie on one another in one text."""
+    places = [(along(x), y) for x, y in found]
     wide, tall = (max(each) - min(each) for each in zip(*places, strict=True))
-    groups: list[tuple[list[str], tuple[float, float]]] = []
-    for row, (x, y) in sorted(zip(rows, places, strict=True)):
-        near = (each for each, (a, b) in groups if abs(a - x) <= 0.03 * wide and abs(b - y) <= 0.05 * tall)
+    groups: list[tuple[list[str], tuple[float, float], tuple[float, float]]] = []
+    for row, (x, y), point in sorted(zip(rows, places, found, strict=True)):
+        near = (each for each, (a, b), _ in groups if abs(a - x) <= 0.03 * wide and abs(b - y) <= 0.05 * tall)
         mine = next(near, None)
         if mine is None:
-            groups.append(([str(row + 1)], (x, y)))
+            groups.append(([str(row + 1)], (x, y), point))
         else:
             mine.append(str(row + 1))
-    return [(", ".join(numbers), place) for numbers, place in groups]
+    return [(", ".join(numbers), point) for numbers, _, point in groups]
 
 
 @contextmanager

@@ -17,10 +17,11 @@ unknown too, and the bounds hold for every q in its Clopper-Pearson interval, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,28 @@ class Paired:
             return None
         end = high if self.loss < limit else low
         return math.ceil(self.images * max(1.0, ((end - self.loss) / (limit - self.loss)) ** 2))
+
+    def judged(self, limit: float) -> dict[str, Any]:
+        """The figures of a gate that lets `limit` be lost, as a manifest holds them."""
+        (low, high), outcome = self.bounds, self.outcome(limit)
+        needed = self.images_needed(limit) if outcome == "undecided" else None
+        bounds = {"lost_at_least": low, "lost_at_most": high, "allowed": limit}
+        return {**bounds, "outcome": outcome, "images_needed": needed}
+
+
+def in_words(figures: Mapping[str, Any]) -> str:
+    """What `Paired.judged` found on `samples` images: what others may show, and whether that settles it."""
+    low, high = _moved(figures["lost_at_least"]), _moved(figures["lost_at_most"])
+    likely, allowed = f"{high} to {low} on other images (95 % either way)", f"{100 * figures['allowed']:g} points"
+    if figures["outcome"] != "undecided":
+        return f"{likely}, where at most {allowed} may be lost"
+    needed = figures["images_needed"]
+    more = f"about {needed:,} would settle it" if needed else "these lost just that, so only others can settle it"
+    return f"{likely}: {figures['samples']:,} are too few to say whether more than {allowed} are lost; {more}"
+
+
+def _moved(loss: float) -> str:
+    return f"{abs(100 * loss):.2f} points {'lower' if loss > 0 else 'higher'}"
 
 
 def clopper_pearson(k: int, n: int, risk: float) -> tuple[float, float]:
