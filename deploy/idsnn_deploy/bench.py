@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import EXIT_OK, IdsnnError, UsageError
-from .manifest import VARIANTS, Bundle, read_bundle
+from .manifest import VARIANTS, Bundle, C, read_bundle
 from .progress import track
 from .text_table import format_table
 
 MIN_CALLS = 10
+NONE = "-"  # the optimization of C, which onnxruntime does not run
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Settings:
     """What one row measures.
 
     Attributes:
-        variant: "fp32", "int8" or "step" (all T steps, one at a time).
+        variant: "fp32", "int8", "step" (all T steps, one at a time), or "c" (compiled once, on one thread).
         optimization: onnxruntime's graph optimization level.
         batch: images a call.
         threads: threads within an operator; None takes every core.
@@ -150,7 +151,11 @@ def bench_command(
     bundle = read_bundle(folder)
     chosen = variants or [variant for variant, file in VARIANTS.items() if bundle.has(file)]
     base = asdict(settings)
-    rows = [Settings(**{**base, "variant": v, "optimization": o}) for v in chosen for o in optimizations]
+    rows = [
+        Settings(**{**base, "variant": v, "optimization": o})
+        for v in chosen
+        for o in (optimizations if v != C else (NONE,))
+    ]
     found = bench(bundle, rows)
     if as_json:
         say({"bundle": str(folder), "machine": machine(), "rows": found})
@@ -160,6 +165,10 @@ def bench_command(
         f"T {bundle.manifest.timesteps}")  # fmt: skip
     header = ("variant", "optimization", "p50 ms", "p90 ms", "p99 ms", "images/s", "peak MiB", "load ms")
     say(format_table(header, [_row(row) for row in found]))
+    if C not in chosen and bundle.manifest.c is not None:
+        say(
+            "the bundle's C was left out, because it is compiled and run as any program is; measure it with --variant c"
+        )
     return EXIT_OK
 
 

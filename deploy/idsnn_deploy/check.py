@@ -20,7 +20,7 @@ from .execution import Stepper, Unrolled
 from .golden import Golden, read_golden
 from .inputs import batches
 from .json_types import Count, fits
-from .manifest import MANIFEST, MODEL_FILES, Bundle, Holds, ModelFile, read_bundle
+from .manifest import MANIFEST, MODEL_FILES, Bundle, Holds, ModelFile, listed, read_bundle
 from .onnx_file import Options
 from .text_table import format_table
 from .versions import versions
@@ -136,7 +136,7 @@ def check(folder: str | os.PathLike[str], options: Options, as_json: bool, say: 
             (r.file, f"{r.agree:.0%}", f"{r.logit_difference:.1e}", said[r.spikes], "PASS" if r.passed else "FAIL")
             for r in results
         ]
-        say(f"{len(bundle.manifest.files)} files unchanged")
+        say(f"{len(listed(bundle.manifest))} files unchanged")
         say(format_table(("replayed", "same class", "logits apart", "spikes", ""), rows_of_text))
         packages = [(name, here.get(name, "-"), there.get(name, "-")) for name in dict.fromkeys((*here, *there))]
         say("\n" + format_table(("version of", "here", "exported with"), packages))

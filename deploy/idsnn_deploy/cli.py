@@ -12,7 +12,7 @@ from typing import Any
 from .command_line import Parser
 from .commands import DEBUG_HELP, announce, announced, run_command, say
 from .errors import UsageError
-from .manifest import VARIANTS
+from .manifest import VARIANTS, C
 
 PROG = "idsnn-deploy"
 EXAMPLES = {
@@ -25,10 +25,12 @@ EXAMPLES = {
         f"{PROG} run BUNDLE *.jpg --top 3              # the three likeliest classes of each",
         f"{PROG} run BUNDLE photo.png --steps          # what each time step says",
         f"{PROG} run BUNDLE photo.png --anytime        # stops as soon as a class stands out",
+        f"{PROG} run BUNDLE photo.png --variant c      # the bundle's C, compiled once",
     ),
     "bench": (
         f"{PROG} bench BUNDLE                          # every variant at every level of optimization",
         f"{PROG} bench BUNDLE --variant int8 --json    # one of them, for a program",
+        f"{PROG} bench BUNDLE --variant fp32 --variant c   # onnxruntime beside the bundle's C",
         f"{PROG} bench BUNDLE --batch 16 --seconds 5   # throughput",
     ),
     "check": (
@@ -42,6 +44,7 @@ EXAMPLES = {
         f"{PROG} info BUNDLE --json",
     ),
 }
+C_HELP = "c compiles the bundle's C and runs it as a program: of bundles that you trust"
 OPTIMIZATIONS = ("all", "extended", "basic", "disable")
 
 
@@ -64,10 +67,16 @@ def _parser() -> Parser:
     run.add_argument("--anytime", action="store_true", help="stop as soon as the class stands out by the margin")
     run.add_argument("--margin", type=float, metavar="M", help="p1 - p2 to stop at, in 0..1 (default: the bundle's)")
     run.add_argument("--int8", action="store_true", help="use the 8-bit network")
+    run.add_argument("--variant", choices=(*VARIANTS, C), help=f"which form of the network (default: fp32); {C_HELP}")
     run.add_argument("--optimization", choices=OPTIMIZATIONS, default="all", help="graph optimization (default all)")
 
     bench = _command(commands, "bench", _bench, "measure latency, throughput and memory")
-    bench.add_argument("--variant", action="append", choices=VARIANTS, help="only this one (default: all there are)")
+    bench.add_argument(
+        "--variant",
+        action="append",
+        choices=(*VARIANTS, C),
+        help=f"only this one (default: all there are but c); {C_HELP}",
+    )
     bench.add_argument(
         "--optimization",
         action="append",
@@ -106,13 +115,15 @@ def _run(given: argparse.Namespace) -> int:
         raise UsageError(f"--top {given.top}: give at least 1")
     if given.margin is not None and not 0 <= given.margin <= 1:
         raise UsageError(f"--margin {given.margin:g}: a difference of probabilities lies in 0..1")
-    if given.anytime and (given.int8 or given.steps):
+    if given.int8 and given.variant not in (None, "int8"):
+        raise UsageError(f"--int8 and --variant {given.variant} are two networks; choose one")
+    if given.anytime and (given.int8 or given.steps or given.variant == "int8"):
         raise UsageError(
             "--anytime steps through the float32 graph and stops early; it goes with neither --int8 nor --steps"
         )
     if given.margin is not None and not given.anytime:
         raise UsageError("--margin belongs to --anytime")
-    variant = "int8" if given.int8 else "step" if given.anytime else "fp32"
+    variant = given.variant or ("int8" if given.int8 else "step" if given.anytime else "fp32")
     with _loading(given):
         session = _module("session").Session(
             given.bundle, variant, given.threads, _providers(given), given.optimization

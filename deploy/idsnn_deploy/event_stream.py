@@ -16,6 +16,7 @@ import numpy as np
 
 from .anytime import separation, stands_out
 from .arrays import Array
+from .c_network import CNetwork
 from .errors import DataError, UsageError
 from .event_files import Events, checked
 from .events import borders, histogram, inside
@@ -54,7 +55,7 @@ class EventStream:
     ...         print(session.labels[answer.label], answer.step, answer.done)
 
     Args:
-        stepper: the one-step graph.
+        stepper: the one-step graph, or the network in C.
         window: what T frames cover, µs by time and events by count; None takes the bundle's.
         margin: p1 - p2 at which an answer is final before its window is over; None waits for the window's end.
 
@@ -62,7 +63,7 @@ class EventStream:
         UsageError: a bundle that takes no events, or no window here nor in the manifest.
     """
 
-    def __init__(self, stepper: Stepper, window: int | None = None, margin: float | None = None) -> None:
+    def __init__(self, stepper: Stepper | CNetwork, window: int | None = None, margin: float | None = None) -> None:
         self._stepper, self._margin = stepper, margin
         self._binning, self._shape = _binning(stepper.manifest, window), _frame(stepper.manifest)
         self._sensor = self._binning.sensor or self._shape[1:]

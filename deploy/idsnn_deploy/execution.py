@@ -44,6 +44,10 @@ class Unrolled:
         count = x.shape[self.axis]
         return logits[:count], steps[:, :count]
 
+    def logits(self, x: Array) -> Array:
+        """The logits of a batch."""
+        return self.answer(x)[0]
+
     def run(self, x: Array, outputs: Sequence[str]) -> list[Array]:
         """The named outputs for a batch, with the rows that a fixed batch adds behind it."""
         return self.graph.run(outputs, {self.input: _padded(x, self.fixed, self.axis)})
@@ -96,6 +100,10 @@ class Stepper:
             found.append(logits)
         steps = np.stack(found)
         return read_out(steps, self.manifest.readout), steps
+
+    def logits(self, x: Array) -> Array:
+        """The logits of a batch."""
+        return self.answer(x)[0]
 
 
 def _next(state: str) -> str:

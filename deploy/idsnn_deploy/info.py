@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import EXIT_OK
 from .layer_table import Layer, Synapses
-from .manifest import Bundle, Manifest, read_bundle
+from .manifest import Bundle, Manifest, listed, read_bundle
 from .printable import printable
 from .reading import Binning
 from .text_table import format_table
@@ -71,7 +71,7 @@ def info(folder: str | os.PathLike[str], as_json: bool, layers: bool, say: Calla
     words = describe(manifest)
     width = max(map(len, words))
     say("\n".join(f"{key.ljust(width)}  {printable(value)}" for key, value in words.items()))
-    say("\n" + format_table(("file", "bytes"), [(name, f"{f['bytes']:,}") for name, f in manifest.files.items()]))
+    say("\n" + format_table(("file", "bytes"), [(name, f"{f['bytes']:,}") for name, f in listed(manifest).items()]))
     if layers:
         say(
             "\n"

@@ -39,7 +39,7 @@ _Size = TypeVar("_Size", int, None)  # None: any
 VERSIONS = (1, 2)  # 2 where the readout is no mean, which a reader of version 1 would not notice
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 4 * 2**20, 2 * 2**30
-_MOST_HELD = 32  # open files of a bundle, four times as many as an export writes
+_MOST_HELD = 64  # open files of a bundle, three times as many as an export writes
 Holds = Literal["model", "step", "probe"]
 Precision = Literal["fp32", "int8"]
 
@@ -69,6 +69,7 @@ MODEL_FILES = (
     ModelFile("model.int8.probe.onnx", "probe", "int8", "--int8"),
 )
 NIR, GOLDEN = "model.nir", "golden.npz"
+C = "c"  # the folder of C in a bundle, and the variant that it is
 ALWAYS = (NIR, *(file.name for file in MODEL_FILES if file.flag is None), GOLDEN)
 # What a session runs, and from which file: the model in each of its precisions, then the one step.
 VARIANTS: dict[str, str] = {
@@ -91,6 +92,19 @@ class FileEntry(TypedDict):
 
     bytes: Count
     sha256: Sha256
+
+
+@dataclass(frozen=True)
+class CSources:
+    """The network in C: what lies in the bundle's folder `c`.
+
+    Attributes:
+        isa: what its sums are written for: "portable" or "avx2".
+        files: what guards each file.
+    """
+
+    isa: Text
+    files: dict[FileName, FileEntry]
 
 
 EarlyExit = Annotated[
@@ -128,6 +142,7 @@ class Manifest:
     readout: WhereThere[Readout] = "mean"
     events: WhereThere[Binning | None] = None
     division: WhereThere[Division | None] = None
+    c: WhereThere[CSources | None] = None
     files: dict[FileName, FileEntry] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     test_accuracy: Fraction | None = None
@@ -175,7 +190,7 @@ class Manifest:
 
 
 OPTIONAL = frozenset(
-    {"encoding", "readout", "teacher", "events", "division", "warnings"}
+    {"encoding", "readout", "teacher", "events", "division", "c", "warnings"}
 )  # keys that a reader does without; every other one is there
 
 
@@ -227,6 +242,12 @@ def _check_normalization(body: dict[str, Any], where: str) -> None:
         raise BundleError(f"{where}: `mean` and `std` have a value for each of the {channels} channels of the input")
 
 
+def listed(manifest: Manifest) -> dict[str, FileEntry]:
+    """Every file of a bundle but the manifest, those of its C as `c/NAME`."""
+    in_c = {} if manifest.c is None else manifest.c.files
+    return {**manifest.files, **{f"{C}/{name}": entry for name, entry in in_c.items()}}
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An opened bundle: a folder whose manifest has been checked; files are checked as they are read.
@@ -240,10 +261,10 @@ class Bundle:
 
     def has(self, name: str) -> bool:
         """Whether the manifest lists the file."""
-        return name in self.manifest.files
+        return name in listed(self.manifest)
 
     def read(self, name: str) -> bytes:
-        """Returns a listed file's bytes, whole and unchanged.
+        """Returns a listed file's bytes, whole and unchanged; `c/NAME` is one of the folder of C.
 
         Raises:
             BundleError: not listed (naming the export flag that makes it), missing, or of another size or hash.
@@ -253,22 +274,22 @@ class Bundle:
                 f"; make it with: idsnn-export {file.flag}" for file in MODEL_FILES if file.name == name and file.flag
             ]
             raise BundleError(f"{self.folder}: the bundle has no {name}{''.join(flags)}")
-        listed = self.manifest.files[name]
+        entry = listed(self.manifest)[name]
         data = None if self.held is None else self.held.read(name, MAX_FILE_BYTES)
         if data is None:
             data = read_bytes(self.folder / name, MAX_FILE_BYTES)
-        if len(data) != listed["bytes"]:
+        if len(data) != entry["bytes"]:
             raise BundleError(
-                f"{self.folder / name}: {len(data):,} bytes where the manifest lists {listed['bytes']:,}; "
+                f"{self.folder / name}: {len(data):,} bytes where the manifest lists {entry['bytes']:,}; "
                 f"copy or export the bundle again"
             )
-        if sha256(data) != listed["sha256"]:
+        if sha256(data) != entry["sha256"]:
             raise BundleError(f"{self.folder / name}: changed since it was exported; copy or export the bundle again")
         return data
 
     def verify(self) -> None:
         """Reads every listed file; raises `BundleError` at the first that is missing or changed."""
-        for name in self.manifest.files:
+        for name in listed(self.manifest):
             self.read(name)
 
 
@@ -302,7 +323,7 @@ def _read_bundle(path: Path) -> Bundle:
     unlisted = [name for name in ALWAYS if name not in manifest.files]
     if unlisted:
         raise BundleError(f"{path / MANIFEST}: lists no {', '.join(unlisted)}; export it with --format all")
-    return Bundle(path, manifest, HeldFiles(path, islice(manifest.files, _MOST_HELD)))
+    return Bundle(path, manifest, HeldFiles(path, islice(listed(manifest), _MOST_HELD)))
 
 
 def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Manifest:

@@ -15,11 +15,12 @@ import numpy as np
 
 from .anytime import Decision, separation, stands_out
 from .arrays import Array
+from .c_network import CNetwork
 from .errors import UsageError
 from .event_stream import EventStream
 from .execution import Stepper, StepState, Unrolled
 from .inputs import Images, batches
-from .manifest import VARIANTS, Bundle, Manifest, read_bundle
+from .manifest import VARIANTS, Bundle, C, Manifest, read_bundle
 from .onnx_file import Options, Provider
 from .readout import running
 
@@ -29,7 +30,8 @@ class Session:
 
     Args:
         bundle: its folder, or an opened one.
-        variant: "fp32", "int8", or "step" (only the one-step graph is loaded; the same answers, a step at a time).
+        variant: "fp32", "int8", "step" (only the one-step graph is loaded; the same answers, a step at a time), or "c":
+            the bundle's C, compiled here and run as a program is, on one thread; of bundles that you trust.
         threads: threads within an operator; None takes every core.
         providers: onnxruntime's execution providers in order of preference; None is the CPU.
         optimization: onnxruntime's graph optimization: "all", "extended", "basic" or "disable".
@@ -37,7 +39,7 @@ class Session:
 
     Raises:
         BundleError: a file is missing, changed, or is not what the manifest says.
-        UsageError: an unknown variant or optimization, or a provider that is not installed.
+        UsageError: an unknown variant or optimization, a provider that is not installed, or C without a compiler.
 
     Examples:
         >>> session = Session("runs/demo/bundle")                      # doctest: +SKIP
@@ -53,18 +55,22 @@ class Session:
         optimization: str = "all",
         batch: int = 32,
     ) -> None:
-        if variant not in VARIANTS:
-            raise UsageError(f"unknown variant {variant!r}; known are {', '.join(VARIANTS)}")
+        if variant not in (*VARIANTS, C):
+            raise UsageError(f"unknown variant {variant!r}; known are {', '.join((*VARIANTS, C))}")
         if batch < 1:
             raise UsageError(f"a batch of {batch} images; give at least 1")
         self.bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
         self.variant = variant
         self._options = Options(threads, providers, optimization)
-        self._stepper: Stepper | None = None
+        self._stepper: Stepper | CNetwork | None = None
         self._state: StepState | None = None
         self._streams = 0
-        self._network: Unrolled | Stepper
-        if variant == "step":
+        self._network: Unrolled | Stepper | CNetwork
+        if variant == C:
+            if providers:
+                raise UsageError("providers are onnxruntime's; the variant c runs on the processor, without any")
+            self._network = self._stepper = CNetwork(self.bundle)
+        elif variant == "step":
             self._network = self._stepper = Stepper(self.bundle, self._options)
         else:
             self._network = Unrolled(self.bundle, VARIANTS[variant], self._options)
@@ -96,7 +102,7 @@ class Session:
             ImageError: an image that does not decode or is refused.
             ValueError, TypeError: an array of another shape, range or type.
         """
-        return np.concatenate([self._network.answer(x)[0] for x in batches(images, self.manifest, self._batch)])
+        return np.concatenate([self._network.logits(x) for x in batches(images, self.manifest, self._batch)])
 
     def prepare(self, images: Images) -> Array:
         """Returns what the network is fed for these images: float32 `(N, C, H, W)` in 0..1, resized as in training."""
@@ -177,7 +183,7 @@ class Session:
         """Forgets what `step` has seen: every membrane is 0 again."""
         self._state = None
 
-    def _steps(self) -> Stepper:
+    def _steps(self) -> Stepper | CNetwork:
         if self.variant == "int8":
             raise UsageError("the step graph is float32; open the session with variant='fp32' or 'step'")
         if self._stepper is None:

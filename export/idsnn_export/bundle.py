@@ -29,6 +29,7 @@ from idsnn_deploy.manifest import (
     MANIFEST,
     MODEL_FILES,
     NIR,
+    C,
     Manifest,
     listing,
     model_file,
@@ -115,6 +116,13 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
 
         parity["int8"] = write_int8(folder, steps, source, config)
         warnings += [said for said in (finding(parity["int8"]),) if said]
+    c = None
+    if config.with_c:
+        from .c_folder import fill_c, sources_of
+
+        (folder / C).mkdir()
+        parity["c"] = fill_c(folder / C, source, config.isa, C)
+        c = sources_of(folder / C, config.isa)
     if config.format == "onnx":
         file.unlink()
     manifest = Manifest(
@@ -131,6 +139,7 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         format_version=version_of(metadata.readout),
         events=metadata.events,
         division=source.about.get("division"),
+        c=c,
         files=listing(folder),
         parity=parity,
         warnings=tuple(warnings),

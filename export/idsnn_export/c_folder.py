@@ -1,4 +1,4 @@
-"""`idsnn-export SOURCE --format c`: a run, a bundle or a `.nir` file becomes a folder of C.
+"""`idsnn-export SOURCE --format c`: a run, a bundle or a `.nir` file becomes a folder of C; or a bundle has one.
 
 What is written answers as `reference.integer` does, bit for bit; how that answers beside float64 on the same inputs is
 reported: its classes, and its accuracy where labels are known.
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idsnn_deploy.arrays import Array
-from idsnn_deploy.errors import ParityError, UsageError
+from idsnn_deploy.c_network import whole_input
+from idsnn_deploy.errors import ParityError
 from idsnn_deploy.files import refuse_existing, replacing_folder
 from idsnn_deploy.golden import read_golden
 from idsnn_deploy.layer_table import Synapses
-from idsnn_deploy.manifest import MANIFEST, read_bundle
+from idsnn_deploy.manifest import MANIFEST, C, CSources, listing, read_bundle, write_manifest
 
 from .c.quantize import integer_network
 from .c.write import write_c
@@ -37,15 +38,31 @@ GOLDEN = 8  # inputs that the self-test answers
 def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
     """Writes the folder; returns where it is, and the figures of its answers beside float64.
 
+    A bundle's own folder of C is listed in its manifest, so that the runtime takes it.
+
     Raises:
         UnsupportedError: a node without a form in C, by name; nothing is written.
         ParityError: accuracy is lost, beyond doubt (`judged`); nothing is written.
         UsageError: inputs that are no bytes.
         IdsnnError: the source cannot be read.
     """
-    out = config.out or config.beside("c")
+    out = config.out or config.beside(C)
     refuse_existing(out, config.force)
     source = _source(config)
+    with replacing_folder(out, config.force) as folder:
+        figures = fill_c(folder, source, config.isa, out.name)
+    if config.out is None and (config.source / MANIFEST).is_file():
+        write_manifest(config.source, replace(read_bundle(config.source).manifest, c=sources_of(out, config.isa)))
+    return out, figures
+
+
+def sources_of(folder: Path, isa: str) -> CSources:
+    """What a manifest says of a folder of C."""
+    return CSources(isa, listing(folder))
+
+
+def fill_c(folder: Path, source: Source, isa: str, name: str) -> dict[str, Any]:
+    """Writes a source's C into an empty folder; raises as `export_c` does."""
     data = source.metadata
     network = integer_network(
         source.graph,
@@ -62,23 +79,8 @@ def export_c(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
     axis = int(source.frames)
     golden = np.take(pixels, np.arange(min(GOLDEN, pixels.shape[axis])), axis)
     labels = data.labels or tuple(map(str, range(int(np.prod(network.readout.shape)))))
-    with replacing_folder(out, config.force) as folder:
-        write_c(folder, network, out.name, golden, labels, config.isa)
-    return out, figures
-
-
-def whole_input(x: Array, images: bool) -> NDArray[np.uint8]:
-    """Inputs as bytes: pixels in 0..1 to the nearest of 0..255, counts as they are.
-
-    Raises:
-        UsageError: frames that are not whole numbers in 0..255.
-    """
-    values = np.asarray(x, np.float64) * (255 if images else 1)
-    whole = np.rint(values)
-    if (not images and (whole != values).any()) or whole.min(initial=0) < 0 or whole.max(initial=0) > 255:
-        takes = "pixels in 0..1" if images else "counts, whole numbers in 0..255"
-        raise UsageError(f"--format c: C takes {takes}; these inputs reach from {np.min(x):g} to {np.max(x):g}")
-    return whole.astype(np.uint8)
+    write_c(folder, network, name, golden, labels, isa)
+    return figures
 
 
 def compared(

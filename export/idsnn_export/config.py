@@ -44,7 +44,8 @@ class ExportConfig:
     format: Format = flag(
         "all", "model.nir, model.onnx, or both; c: a folder of C99 instead of a bundle", group="files"
     )
-    isa: Isa = flag("portable", "of --format c: C99 alone, or with AVX2's instructions for its sums")
+    with_c: bool = flag(False, "also the network in C99, in BUNDLE/c, for idsnn-deploy --variant c")
+    isa: Isa = flag("portable", "of C: C99 alone, or with AVX2's instructions for its sums")
     graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs, of onnx, step and probe", "LIST")
     int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
     weights_int8: bool = flag(False, "also 8-bit weights, for size alone")
@@ -103,11 +104,18 @@ class ExportConfig:
             )
         if self.format == "c" and (self.int8 or self.weights_int8):
             raise UsageError("--format c is in whole numbers already; leave out --int8 and --weights-int8")
-        if self.format != "c" and self.isa != "portable":
-            raise UsageError(f"--isa {self.isa} is for --format c; this export's is {self.format}")
+        if self.format != "c" and self.isa != "portable" and not self.with_c:
+            raise UsageError(f"--isa {self.isa} is for --format c and --with-c; this export's is {self.format}")
+        if self.with_c and (self.format != "all" or ending in (".nir", ".onnx")):
+            raise UsageError(
+                f"--with-c adds to a bundle, and this export writes none; leave out {self._instead(ending)}"
+            )
         if self.int8 and self.weights_int8:
             raise UsageError("--int8 and --weights-int8 both make model.int8.onnx; choose one")
         self._check_factory()
+
+    def _instead(self, ending: str | None) -> str:
+        return f"--format {self.format}" if self.format != "all" else f"the ending {ending}"
 
     def _check_factory(self) -> None:
         """What belongs to a network by its import path is all there, or not there at all."""

@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idsnn_deploy.c_library import ISAS
 from idsnn_deploy.files import write_bytes
 
 from ..reference.integer import IntegerNetwork, run_integer
 from .emit import model_files, resource, wrapped
 
 FIXED = ("idsnn_kernels.c", "idsnn_kernels.h", "main.c", "Makefile")
-# What sums of weights are written for: the compiler's flags, and the file that has them.
-ISAS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "portable": ("", ()),
-    "avx2": ("-mavx2 -DIDSNN_AVX2", ("idsnn_avx2.h",)),
-}
+FURTHER = {"portable": (), "avx2": ("idsnn_avx2.h",)}  # what has the sums of `ISAS`
 Bytes = NDArray[np.uint8]
 
 
@@ -42,9 +39,8 @@ def write_c(
         UnsupportedError: a network that C has no form for.
     """
     files = model_files(network, name)
-    flags, sources = ISAS[isa]
-    files |= {each: resource(each) for each in (*FIXED, *sources)}
-    files["Makefile"] = files["Makefile"].replace("\nISA =\n", f"\nISA = {flags}".rstrip() + "\n")
+    files |= {each: resource(each) for each in (*FIXED, *FURTHER[isa])}
+    files["Makefile"] = files["Makefile"].replace("\nISA =\n", f"\nISA = {ISAS[isa]}".rstrip() + "\n")
     files["golden.h"] = _golden(network, golden)
     files["README.md"] = _readme(files, network, name, labels)
     for each, text in files.items():
