@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from networks_table import PAGE, Row, outcome, sections
 
@@ -27,3 +29,14 @@ def test_the_page_has_every_row_and_no_other() -> None:
 @pytest.mark.parametrize("row", ROWS[::11], ids=lambda row: row.construct)
 def test_a_row_is_as_the_page_says(row: Row) -> None:
     assert outcome(row.subject()) == _said()[row.construct]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_refusal_says_who_where_why_and_what_to_do() -> None:
+    said = _said()
+    refused = [row for row in ROWS if said[row.construct].startswith("refused: ")]
+    assert len(refused) > 80
+    for row in refused:
+        found = outcome(row.subject())
+        assert found == said[row.construct]
+        assert re.fullmatch(r"refused: (.+ at )?net\.py:12: .+; .+", found), found

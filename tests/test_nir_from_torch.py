@@ -416,7 +416,10 @@ UNSAYABLE: dict[str, tuple[Callable[[], nn.Module], str]] = {
         r"`mul` at test_nir_from_torch\.py:\d+: a product",
     ),
     "a constant": (lambda: Calls(lambda m, x: m.conv(x) + 1.0, conv=nn.Conv2d(3, 3, 1)), "a constant.*bias"),
-    "a neuron called twice": (lambda: Calls(lambda m, x: m.lif(m.lif(x)), lif=lif()), r"lif is called twice"),
+    "a neuron called twice": (
+        lambda: Calls(lambda m, x: m.lif(m.lif(x)), lif=lif()),
+        r"lif \(Leaky\) at .*: is called twice",
+    ),
     "a branch on data": (lambda: Calls(lambda m, x: x if m.conv(x)[0] > 0 else -x, conv=nn.Conv2d(3, 3, 1)), "axis"),
     "a sum over the batch": (lambda: Calls(lambda m, x: x - x.sum()), r"`sum` at .*batch"),
     "numbers looked at": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from idsnn_deploy.errors import UnsupportedError
-from idsnn_export.from_torch.convert import to_nir
+from idsnn_export.from_torch.convert import prepare, to_nir
 
 
 def network() -> nn.Sequential:
@@ -39,11 +40,11 @@ ATTACHED: dict[str, tuple[Attach, str]] = {
     "hook of the model": (lambda m: m.register_forward_hook(double).remove, "the model .* remove it"),
     "hook of everything": (
         lambda m: nn.modules.module.register_module_forward_hook(double).remove,
-        "all modules; remove them",
+        r"all modules \(test_nir_hooks\.py:\d+\); remove them",
     ),
     "pre-hook of everything": (
         lambda m: nn.modules.module.register_module_forward_pre_hook(double).remove,
-        "all modules; remove them",
+        r"all modules \(test_nir_hooks\.py:\d+\); remove them",
     ),
     "parametrization": (
         lambda m: _with(
@@ -99,3 +100,31 @@ def test_what_runs_around_a_module_is_refused_until_it_is_taken_off(name: str) -
     assert "\n" not in str(caught.value)
     undo()
     assert len(to_nir(model.eval(), (4,)).nodes) == 5
+
+
+def line_of(words: str) -> int:
+    """Where this file says it, from 1."""
+    return next(n for n, line in enumerate(Path(__file__).read_text().splitlines(), 1) if line.startswith(words))
+
+
+def test_the_line_is_where_what_is_attached_is_written() -> None:
+    for attach, where in (
+        (ATTACHED["hook of a layer"][0], line_of("def double")),
+        (ATTACHED["hook of everything"][0], line_of("def double")),
+        (ATTACHED["parametrization"][0], line_of("class Doubled")),
+    ):
+        model = network()
+        undo = attach(model)
+        with pytest.raises(UnsupportedError, match=rf"test_nir_hooks\.py:{where}\b"):
+            to_nir(model, (4,))
+        undo()
+
+
+def test_what_no_line_of_the_model_calls_has_the_line_that_hands_it_over() -> None:
+    model = nn.Sequential(network(), nn.ReLU()).eval()
+    with pytest.raises(UnsupportedError, match=r"1 \(ReLU\) at test_nir_hooks\.py:") as caught:
+        to_nir(model, (4,))  # this line
+    here = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "# this line" in text)
+    assert f"test_nir_hooks.py:{here}: " in str(caught.value)
+    with pytest.raises(UnsupportedError, match=rf"at test_nir_hooks\.py:{line_of('def network')}: "):
+        prepare(model, (4,), made_by=network)

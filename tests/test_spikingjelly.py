@@ -346,7 +346,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         neuron.QIFNode,
         r"QIFNode.*has no NIR form; of SpikingJelly's neurons IFNode, LIFNode",
     ),
-    "dynamics of one's own": (Own, r"1 \(Own\): has a single_step_functional_forward of its own.*nodes="),
+    "dynamics of one's own": (Own, r"1 \(Own\) at .*: has a single_step_functional_forward of its own.*nodes="),
     "another start": (lambda: _started(0.25), "starts at 0.25 and resets to 0.0"),
     "a simple neuron's start": (lambda: neuron.SimpleIFNode(v_reset=-0.5), "starts at 0.0 and resets to -0.5"),
     "no spikes": (

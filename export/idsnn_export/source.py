@@ -106,6 +106,7 @@ def gate_samples(macs_a_step: int, timesteps: int) -> int:
 def _from_run(config: ExportConfig) -> Source:
     require_extra("exporting a run", "train", "torch", "snntorch", "safetensors")
     import idsnn
+    from idsnn.networks.import_path import is_import_path, load
     from idsnn.networks.protocol import spiking
     from idsnn.networks.table import network_name
     from idsnn.networks.wrapped import own_module
@@ -120,7 +121,8 @@ def _from_run(config: ExportConfig) -> Source:
     metadata = _said(settings, reading, config)
     spiking(run.student).timesteps = metadata.timesteps
     student = own_module(run.student)
-    network = prepare(student, shape, dt=metadata.dt, pool=config.pool, timesteps=metadata.timesteps)
+    made_by = load(settings["network"]) if is_import_path(settings.get("network", "")) else None
+    network = prepare(student, shape, dt=metadata.dt, pool=config.pool, timesteps=metadata.timesteps, made_by=made_by)
     metadata = replace(metadata, readout=network.readout)
     graph = to_graph(network, shape)
     write_metadata(graph, metadata)
@@ -188,6 +190,8 @@ def _from_file(config: ExportConfig) -> Source:
 
 def _from_factory(config: ExportConfig, factory: str) -> Source:
     require_extra("exporting a network by its import path", "train", "torch", "snntorch", "safetensors")
+    from idsnn.networks.import_path import load
+
     from .from_torch.convert import prepare, to_graph
     from .from_torch.own_network import own_network
 
@@ -195,7 +199,9 @@ def _from_factory(config: ExportConfig, factory: str) -> Source:
     data = None if config.dataset is None else labelled(config.dataset, config.data, shape, timesteps, frames)
     classes = config.labels or (data.classes if data else None)
     network = own_network(factory, Path(config.weights or ""), len(classes) if classes else None, shape, timesteps)
-    prepared = prepare(network, shape, dt=config.dt, pool=config.pool, timesteps=config.timesteps)
+    prepared = prepare(
+        network, shape, dt=config.dt, pool=config.pool, timesteps=config.timesteps, made_by=load(factory)
+    )
     timesteps = prepared.timesteps or timesteps
     _refuse_other_encoding(factory, prepared, frames)
     graph = to_graph(prepared, shape)

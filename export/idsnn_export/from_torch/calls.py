@@ -21,10 +21,11 @@ from idsnn.neuron import LIF
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from ..graph.shapes import Shape
-from . import functions, layouts, over_time, own_nodes, spikingjelly_calls
-from .cells import Fire, Weigh, single
-from .fold_batchnorm import rebuilt
+from . import functions, layouts, max_pooling, over_time, own_nodes, spikingjelly_calls
+from .cells import Fire, Weigh
+from .fold_batchnorm import columns
 from .nodes import refuse_layer
+from .origin import raised_at
 from .snntorch_neurons import HANDED, MEMBRANE, Readout, kind_in
 from .stand_in import StandIn, source_line
 from .states import States
@@ -43,15 +44,24 @@ class Recorded(NamedTuple):
         answer: what it returns, the first of several.
         calls: of each spiking layer by its path, in the order of their first steps.
         whole: it is a run over all steps, from rest; else it is one step.
+        origin: the line that the model comes from.
     """
 
     answer: Value
     calls: dict[str, list[Op]]
     whole: bool
+    origin: str = ""
 
 
 def record(
-    model: nn.Module, function: str, shape: Shape, timesteps: int | None, *, frames: bool, nodes: own_nodes.Nodes
+    model: nn.Module,
+    function: str,
+    shape: Shape,
+    timesteps: int | None,
+    *,
+    frames: bool,
+    nodes: own_nodes.Nodes,
+    origin: str = "",
 ) -> Recorded:
     """One run of `model`'s forward, or of another of its functions.
 
@@ -62,38 +72,45 @@ def record(
         timesteps: T, for a forward that asks for it, and for frames.
         frames: the input is (T, N, ...), else (N, ...).
         nodes: the caller's own table, whose types are layers.
+        origin: the line that the model comes from, named where none of its own code is to blame.
 
     Raises:
         UnsupportedError, GraphError: something that has no form in NIR, with layer and line.
         NotOneStepError: the forward wants frames.
     """
-    calls = Calls(model, shape, timesteps, nodes)
+    calls = Calls(model, shape, timesteps, nodes, origin)
     x: Value = Sum(((Op("the input", None, (), None, shape), 1.0),), shape)
     if frames:
         every = (Op("the input", None, (), t, shape) for t in range(timesteps or 0))
         x = Sequence(tuple(Sum(((op, 1.0),), shape) for op in every))
     with calls.listening():
         answer = record_forward(calls, getattr(model, function), x, timesteps)
-    return Recorded(calls.answer(answer), calls.calls, calls.states.set)
+    return Recorded(calls.answer(answer), calls.calls, calls.states.set, origin)
 
 
 def record_forward(calls: Calls, forward: Callable[..., Any], x: Value, timesteps: int | None) -> Any:
     """Runs the model's code; `source_line` looks for the model's lines above this frame."""
-    given = {name: calls.wrap(each) for name, each in arguments(forward, timesteps, State(None)).items()}
     try:
-        return forward(calls.wrap(x), **given)
+        asked = arguments(forward, timesteps, State(None))
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{calls.described()}: {error}") from None
+    try:
+        return forward(calls.wrap(x), **{name: calls.wrap(each) for name, each in asked.items()})
     except (UnsupportedError, GraphError):
         raise
     except Exception as error:  # whatever the model's own code raises at a stand-in for a tensor
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UnsupportedError(f"{type(calls.model).__name__}: its forward cannot be traced: {reason}") from error
+        at = raised_at(error)
+        raise UnsupportedError(f"{calls.described(at)}: its forward cannot be traced: {reason}") from error
 
 
 class Calls:
     """Who is told of everything that is done with stand-ins."""
 
-    def __init__(self, model: nn.Module, shape: Shape, timesteps: int | None, nodes: own_nodes.Nodes) -> None:
-        self.model, self.nodes = model, nodes
+    def __init__(
+        self, model: nn.Module, shape: Shape, timesteps: int | None, nodes: own_nodes.Nodes, origin: str = ""
+    ) -> None:
+        self.model, self.nodes, self.origin = model, nodes, origin
         self.paths = {module: path or type(module).__name__ for path, module in model.named_modules()}
         self.owners = {id(p): path.rpartition(".")[0] for path, p in model.named_parameters()}
         self.batch = next(n for n in (11, 13, 17, 19, 23, 29, 31, 37) if n not in (*shape, timesteps))
@@ -205,7 +222,7 @@ class Calls:
             return value
         if value.op is None or not value.membrane:
             what = "a state that the caller hands in" if value.op is None else "a state that is no membrane"
-            raise UnsupportedError(f"{source_line() or 'the forward'}: reads {what}, which has no NIR form")
+            raise UnsupportedError(f"{source_line()}: reads {what}, which has no NIR form")
         op = value.op
         readout = self.cached(("membrane", op.path), lambda: Readout(op.module))
         return self.op(f"{op.path}.membrane", readout, Sum(((op, 1.0),), op.shape), op.shape)
@@ -242,7 +259,7 @@ class Calls:
                 return spikingjelly_calls.called(self, path, module, value)
             return self.layer(path, module, value)
         except ReasonError as error:
-            raise type(error)(f"{self._layer(path, module)}: {error}") from None
+            raise type(error)(f"{self.described_layer(path, module)}: {error}") from None
 
     def layer(self, path: str, module: nn.Module, value: Value) -> Value:
         """A module applied to a value of any kind."""
@@ -252,21 +269,25 @@ class Calls:
         if isinstance(value, Sequence):
             if value.axes != "folded" and not isinstance(module, (nn.Linear, Weigh)):
                 raise UnsupportedError(
-                    f"{self._layer(path, module)}: is given all steps at once; fold them into the batch with "
+                    f"{self.described_layer(path, module)}: is given all steps at once; fold them into the batch with "
                     "x.flatten(0, 1), or call it step by step"
                 )
             return value.map(lambda step: self.layer(path, module, step))
         if isinstance(value, Total):
             if not value.mean and getattr(module, "bias", None) is not None:
-                raise UnsupportedError(f"{self._layer(path, module)}: is given a sum over the steps; give it the mean")
+                raise UnsupportedError(
+                    f"{self.described_layer(path, module)}: is given a sum over the steps; give it the mean"
+                )
             return Total(tuple(self.layer(path, module, step) for step in value.steps), value.factor)  # type: ignore[misc]
         if isinstance(value, (Largest, State)):
-            raise UnsupportedError(f"{self._layer(path, module)}: is given a maximum or a state, and takes sums")
+            raise UnsupportedError(
+                f"{self.described_layer(path, module)}: is given a maximum or a state, and takes sums"
+            )
         if isinstance(value, Joined):
             return self._joined(path, module, value)
         if isinstance(module, nn.MaxPool2d):
-            return self._max_pool(path, module, value)
-        return self.op(path, module, value, self._shape_of(path, module, value.shape))
+            return max_pooling.called(self, path, module, value)
+        return self.op(path, module, value, self.shape_of(path, module, value.shape))
 
     def _joined(self, path: str, module: nn.Module, value: Joined) -> Value:
         """W cat(a, b) = W_a a + W_b b"""
@@ -276,40 +297,24 @@ class Calls:
             return layouts.flatten(self, value, module.start_dim, module.end_dim)
         if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) or getattr(module, "groups", 1) != 1:
             raise UnsupportedError(
-                f"{self._layer(path, module)}: reads tensors that are joined; only weights without groups can"
+                f"{self.described_layer(path, module)}: reads tensors that are joined; only weights without groups can"
             )
         first, total = 0, None
         for part in value.parts:
             last = first + part.shape[0]
-            columns = (first, last)
-            sliced = self.cached((path, *columns), lambda columns=columns: _columns(module, *columns))  # type: ignore[misc]
-            found = self.op(path, sliced, part, self._shape_of(path, sliced, part.shape))
+            places = (first, last)
+            sliced = self.cached((path, *places), lambda places=places: columns(module, *places))  # type: ignore[misc]
+            found = self.op(path, sliced, part, self.shape_of(path, sliced, part.shape))
             total, first = found if total is None else total.plus(found), last
         assert total is not None
         return total
-
-    def _max_pool(self, path: str, module: Any, value: Sum) -> Value:
-        """The maximum of spikes is OR: their sum above 1/2."""
-        if len(value.terms) != 1 or value.terms[0][1] != 1 or not _gives_spikes(value.terms[0][0]):
-            raise UnsupportedError(
-                f"{self._layer(path, module)}: takes the maximum of values that are no spikes, which has no NIR form; "
-                "move it behind the neuron, or use AvgPool2d"
-            )
-        if module.dilation not in (1, (1, 1)):
-            raise UnsupportedError(f"{self._layer(path, module)}: dilation has no NIR form; leave it out")
-        window = (module.kernel_size, module.stride, module.padding)
-        counts = self.cached((path, "sum", window), lambda: SumPool2d(*window))
-        fire = self.cached((path, "any", window), lambda: Fire(single(0.5)))
-        shape = self._shape_of(path, counts, value.shape)
-        counted = self.op(f"{path}.sum", counts, value, shape)
-        return self.op(path, fire, counted, shape)
 
     def _spiking(self, path: str, module: Any, x: Any, *states: Any, **named: Any) -> Any:
         """One step of a spiking layer, which is its k-th call."""
         refuse_layer(path, module, source_line())
         value = self._readable(x)
         handed = dict(zip(HANDED[kind_in(module)], states, strict=False))
-        self.states.check(self._layer(path, module), module, self.calls.get(path, []), {**handed, **named})
+        self.states.check(self.described_layer(path, module), module, self.calls.get(path, []), {**handed, **named})
         spikes = self.fired(path, module, value)
         ((op, _),) = spikes.terms
         if (module.init_hidden and not module.output) or (isinstance(module, LIF) and not states and not named):
@@ -320,7 +325,7 @@ class Calls:
     def fired(self, path: str, module: nn.Module, value: Value, shape: Shape | None = None) -> Sum:
         """The next step of a layer that remembers the one before."""
         if not isinstance(value, Sum):
-            raise ReasonError("is given more than one step, and takes one at a time")
+            raise ReasonError("is given several steps, or tensors that are joined; give it one step of one tensor")
         before = self.calls.setdefault(path, [])
         op = self._new(path, module, value, shape or value.shape, time=len(before), spiking=True)
         before.append(op)
@@ -338,7 +343,8 @@ class Calls:
         self._count += 1
         return Op(path, module, value.terms, time, shape, source_line(), spiking, self._count)
 
-    def _shape_of(self, path: str, module: Any, shape: Shape) -> Shape:
+    def shape_of(self, path: str, module: Any, shape: Shape) -> Shape:
+        """What a layer gives of one sample, given that shape."""
         if isinstance(module, (Fire, Weigh, Readout)):
             return shape
         if (module, shape) not in self._shapes:
@@ -349,15 +355,23 @@ class Calls:
                     out = functional_call(module, given, (x,))
             except (RuntimeError, ValueError, IndexError) as error:
                 reason = str(error).strip().splitlines()[0]
-                raise GraphError(f"{self._layer(path, module)}: does not take {shape} ({reason})") from None
+                raise GraphError(f"{self.described_layer(path, module)}: does not take {shape} ({reason})") from None
             if out.shape[:1] != (self.batch,):
-                raise UnsupportedError(f"{self._layer(path, module)}: reaches into the batch axis; use nn.Flatten()")
+                raise UnsupportedError(
+                    f"{self.described_layer(path, module)}: reaches into the batch axis; use nn.Flatten()"
+                )
             self._shapes[module, shape] = tuple(out.shape[1:])
         return self._shapes[module, shape]
 
-    def _layer(self, path: str, module: nn.Module) -> str:
+    def described_layer(self, path: str, module: nn.Module) -> str:
+        """A layer, and where it is called."""
         line = source_line()
         return f"{path} ({type(module).__name__}){line and f' at {line}'}"
+
+    def described(self, line: str = "") -> str:
+        """The model, and where it comes from."""
+        line = line or self.origin
+        return f"{type(self.model).__name__}{line and f' at {line}'}"
 
     def answer(self, returned: Any) -> Value:
         """What the forward returns: the first of a tuple, a list of steps, or a tensor."""
@@ -368,7 +382,7 @@ class Calls:
         if isinstance(returned, list) and returned and all(isinstance(each, StandIn) for each in returned):
             return over_time.stack(self, self._read(returned))
         if not isinstance(returned, StandIn):
-            raise UnsupportedError(f"{type(self.model).__name__}: gives no output that depends on its input")
+            raise UnsupportedError(f"{self.described()}: gives no output that depends on its input")
         return self._readable(returned._value)
 
 
@@ -378,19 +392,5 @@ def _is_input(x: Any) -> bool:
     return isinstance(value, Sum) and [op.module for op, _ in value.terms] == [None]
 
 
-def _gives_spikes(op: Op) -> bool:
-    """Whether a call gives 0 and 1 only."""
-    if isinstance(op.module, nn.Flatten):
-        return len(op.inputs) == 1 and op.inputs[0][1] == 1 and _gives_spikes(op.inputs[0][0])
-    return op.spiking or isinstance(op.module, Fire)
-
-
 def _dtype(module: nn.Module) -> torch.dtype:
     return next((each.dtype for each in module.parameters()), torch.float32)
-
-
-def _columns(module: Any, first: int, last: int) -> nn.Module:
-    """The part of a layer that reads some of its inputs; the bias is with the first part."""
-    weight = module.weight[:, first:last].detach()
-    bias = torch.zeros(len(weight)) if module.bias is None or first else module.bias
-    return rebuilt(module, weight, bias)

@@ -10,7 +10,7 @@ as_float32      every weight as the float32 that the file will hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -88,11 +88,15 @@ def prepare(
     pool: str = "avg",
     timesteps: int | None = None,
     nodes: Nodes | None = None,
+    made_by: Callable[..., nn.Module] | None = None,
 ) -> Network:
-    """The network that the file will describe, number for number, still in torch: what the exact gate runs."""
+    """The network that the file will describe, number for number, still in torch: what the exact gate runs.
+
+    Args as those of `to_nir`; made_by: what made the model, for the line of a refusal.
+    """
     if pool not in ("avg", "sum"):
         raise ValueError(f"pool = {pool!r}: 'avg' or 'sum'")
-    network = trace_model(model, input_shape, timesteps, nodes)
+    network = trace_model(model, input_shape, timesteps, nodes, made_by)
     network = expanded(network, DEFAULT_DT if dt is None else dt)
     network = with_windows(fold(network), input_shape)
     if pool == "sum":
@@ -133,7 +137,9 @@ def as_float32(network: Network) -> Network:
         if type(module) in WEIGHTED:
             module = rebuilt(module, module.weight.float(), module.bias.float())
             if not (module.weight.sum() + module.bias.sum()).isfinite():  # in float64 a sum of float32s cannot overflow
-                raise UnsupportedError(f"{layer}: its weights are not finite in float32")
+                raise UnsupportedError(
+                    f"{layer}: its weights are not finite in float32; make them smaller, or train again"
+                )
             exact[layer.name] = module
     return network.with_modules(exact)
 

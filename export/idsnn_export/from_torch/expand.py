@@ -34,6 +34,6 @@ def expanded(network: Network, dt: float) -> Network:
     twice = next((layer for i, layer in enumerate(layers) if layer.name in names[:i]), None)
     if twice is not None:
         raise UnsupportedError(
-            f"{twice.path}: two nodes would be named {twice.name!r}, one of them part of a neuron; rename"
+            f"{twice}: two nodes would be named {twice.name!r}, one of them part of a neuron; rename"
         )
     return replace(network, layers=tuple(layers)).pruned()

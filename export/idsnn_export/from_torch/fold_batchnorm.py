@@ -118,3 +118,10 @@ def rebuilt(layer: Any, weight: Tensor, bias: Tensor) -> nn.Module:
         values = value.detach().to("cpu", torch.float64, copy=True)
         setattr(new, name, nn.Parameter(values, requires_grad=False))
     return new.eval()
+
+
+def columns(module: Any, first: int, last: int) -> nn.Module:
+    """The part of a layer that reads some of its inputs; the bias is with the first part."""
+    weight = module.weight[:, first:last].detach()
+    bias = torch.zeros(len(weight)) if module.bias is None or first else module.bias
+    return rebuilt(module, weight, bias)

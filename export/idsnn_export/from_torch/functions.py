@@ -216,7 +216,10 @@ INSTEAD = {
     ),
     **dict.fromkeys(("softmax", "log_softmax"), "return what goes into it, and put it into the loss"),
     **dict.fromkeys(("rand_like", "randn_like", "bernoulli"), "noise is drawn anew at every call; leave it out"),
-    **dict.fromkeys(("interpolate", "upsample"), "NIR has no layer that enlarges a map"),
+    **dict.fromkeys(
+        ("interpolate", "upsample"),
+        "NIR has no layer that enlarges a map; do it outside the network, or train without it",
+    ),
     "batch_norm": "use nn.BatchNorm2d or nn.BatchNorm1d",
     "argmax": "return the outputs, and take it outside",
     "matmul": "use nn.Linear",

@@ -129,7 +129,7 @@ KNOWN = {kind.__name__ for kind in (*NODES, *FOLDS_INTO, nn.MaxPool2d) if kind._
 ADVICE = {
     "MaxPool1d": "use a convolution with a stride, or two dimensions",
     "AdaptiveMaxPool2d": "use MaxPool2d with its window",
-    "Upsample": "NIR has no layer that enlarges a map",
+    "Upsample": "NIR has no layer that enlarges a map; do it outside the network, or train without it",
     "ReLU": "a spiking layer stands in its place",
     "GroupNorm": "it cannot be folded into weights; use BatchNorm2d",
     "LayerNorm": "it cannot be folded into weights; use BatchNorm2d",

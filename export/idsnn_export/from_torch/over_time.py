@@ -33,7 +33,7 @@ def cat(r: Layers, tensors: Several[Any], dim: int = 0) -> Value:
         return Sequence(tuple(step for each in tensors for step in each.steps))
     sums = all(isinstance(each, (Sum, Joined)) for each in tensors)
     if not sums or dim % (len(tensors[0].shape) + 1) != 1 or len({each.shape[1:] for each in tensors}) > 1:
-        raise ReasonError("joins tensors along another axis than the channels, which has no NIR form")
+        raise ReasonError("joins tensors along another axis than the channels; join them along dim=1")
     parts = [part for each in tensors for part in (each.parts if isinstance(each, Joined) else (each,))]
     return Joined(tuple(parts))
 
@@ -105,12 +105,14 @@ def _reduced(
             raise ReasonError("reduces over time with keepdim=True, or what is side by side; reduce one sum per step")
         return over_time(x.steps)
     if isinstance(x, Sum) and dims == {0}:
-        raise NotOneStepError("reduces over the batch")
+        raise NotOneStepError("reduces over the batch; samples must not hear each other")
     if 0 in dims:
         raise ReasonError("reduces over the batch; samples must not hear each other")
     maps = dims == {len(old) - 2, len(old) - 1} and len(x.shape) == 3
     if pool is None or not maps:
-        raise ReasonError("reduces over axes that are neither time nor a whole map, which has no NIR form")
+        raise ReasonError(
+            "reduces over axes that are neither time nor a whole map; let weights do it, or average over (2, 3)"
+        )
     path, module = r.made("pool", (pool.__name__, *x.shape[1:]), lambda: pool(x.shape[1:]))
     pooled = r.layer(path, module, x)
     return pooled if keepdim else reshaped(r, pooled, old[:-2])

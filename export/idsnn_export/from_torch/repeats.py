@@ -37,16 +37,16 @@ def one_step(recorded: Recorded, timesteps: int | None, *, frames: bool) -> Netw
     Raises:
         UnsupportedError: the steps differ, or the answer is not the mean, sum, last or maximum over them.
     """
-    steps = _steps(recorded)
+    steps, at = _steps(recorded), recorded.origin and f" at {recorded.origin}"
     whole = frames or recorded.whole or steps > 1 or not isinstance(recorded.answer, Sum)
-    for name, calls in recorded.calls.items():
-        _refuse_change(name, [op.inputs for op in calls])
+    for calls in recorded.calls.values():
+        _refuse_change(calls, [op.inputs for op in calls])
     if whole and timesteps not in (None, steps):
         raise UnsupportedError(
-            f"the forward runs {steps} steps itself, and {timesteps} are asked for; ask for {steps}, or build the "
+            f"the forward{at} runs {steps} steps itself, and {timesteps} are asked for; ask for {steps}, or build the "
             "network with the other number"
         )
-    outputs, readout = _answer(recorded.answer, steps)
+    outputs, readout = _answer(f"the answer{at}", recorded.answer, steps)
     network = _Step(_kept(steps)).network(recorded.calls, outputs)
     axis = {"TN": 0, "NT": 1}.get(getattr(recorded.answer, "axes", ""))
     known = steps if whole else None
@@ -111,8 +111,8 @@ def _silent(op: Op, now: int | None) -> bool:
     )
 
 
-def _refuse_change(name: str, heard: Several[Terms], what: str = "hears") -> None:
-    """Raises where a step differs from the one before it."""
+def _refuse_change(names: Several[object], heard: Several[Terms], what: str = "hears") -> None:
+    """Raises where a step differs from the one before it, with the step's name."""
     memo: dict[tuple[Op, bool], int] = {}
     interned: dict[Tree, int] = {}
     for t in range(1, len(heard)):
@@ -121,13 +121,11 @@ def _refuse_change(name: str, heard: Several[Terms], what: str = "hears") -> Non
         now = _branch(heard[t], t, memo, interned, first)
         if before != now:
             if heard[t] and all(_lag(op, t) > 0 for op, _ in heard[t]):
-                raise UnsupportedError(
-                    f"{heard[t][0][0]}: {name} is called twice in one time step; a spiking layer has one state"
-                )
+                raise UnsupportedError(f"{names[t]}: is called twice in one time step; a spiking layer has one state")
             old, new = _first_difference(heard[t - 1], t - 1, heard[t], t)
             raise UnsupportedError(
-                f"{name}: step {t} is not step {t - 1}: it {what} {_words(new, t)}, and before {_words(old, t - 1)}; "
-                "one step that repeats can be exported"
+                f"{names[t]}: step {t} is not step {t - 1}: it {what} {_words(new, t)}, and before "
+                f"{_words(old, t - 1)}; one step that repeats can be exported"
             )
 
 
@@ -159,35 +157,35 @@ def _words(terms: Terms, now: int) -> str:
 # ---- the answer ------------------------------------------------------------------------------------------------------
 
 
-def _answer(answer: Value, steps: int) -> tuple[dict[Op, float], Readout]:
+def _answer(what: str, answer: Value, steps: int) -> tuple[dict[Op, float], Readout]:
     """What one step gives, and what becomes of it over the steps."""
     if isinstance(answer, (Sequence, Largest)):
         if any(isinstance(step, Joined) for step in answer.steps):
-            raise UnsupportedError("the answer: is joined of several layers; give it one layer of weights")
+            raise UnsupportedError(f"{what}: is joined of several layers; give it one layer of weights")
         if len(answer.steps) != steps:
-            raise UnsupportedError(f"the answer: has {len(answer.steps)} of {steps} steps; return all of them")
+            raise UnsupportedError(f"{what}: has {len(answer.steps)} of {steps} steps; return all of them")
         each: list[Sum] = list(answer.steps)  # type: ignore[arg-type]
-        _refuse_late(each)
-        _refuse_change("the answer", [step.terms for step in each], "is")
+        _refuse_late(what, each)
+        _refuse_change([what] * steps, [step.terms for step in each], "is")
         last = each[_kept(steps)]
         return dict(last.terms), "max" if isinstance(answer, Largest) and steps > 1 else "mean"
     if isinstance(answer, Total):
         answer = answer.summed()
     if not isinstance(answer, Sum):
         raise UnsupportedError(
-            "the answer: is no output of a layer; return spikes, membranes or what weights make of them"
+            f"{what}: is no output of a layer; return spikes, membranes or what weights make of them"
         )
-    return _of_terms(answer.terms, steps)
+    return _of_terms(what, answer.terms, steps)
 
 
-def _refuse_late(each: list[Sum]) -> None:
+def _refuse_late(what: str, each: list[Sum]) -> None:
     for t, step in enumerate(each):
         late = next((op for op, _ in step.terms if _lag(op, t)), None)
         if late is not None:
-            raise UnsupportedError(f"the answer: entry {t} is not of step {t}, but of {late.time}; return all steps")
+            raise UnsupportedError(f"{what}: entry {t} is not of step {t}, but of {late.time}; return all steps")
 
 
-def _of_terms(terms: Terms, steps: int) -> tuple[dict[Op, float], Readout]:
+def _of_terms(what: str, terms: Terms, steps: int) -> tuple[dict[Op, float], Readout]:
     """Sums over calls of several steps: a factor for each call, the same at every step."""
     by_step: dict[int | None, list[tuple[Op, float]]] = {}
     for op, c in terms:
@@ -198,10 +196,10 @@ def _of_terms(terms: Terms, steps: int) -> tuple[dict[Op, float], Readout]:
     if set(by_step) != set(range(steps)):
         seen = ", ".join(map(str, by_step))
         raise UnsupportedError(
-            f"the answer: is a sum over steps {seen} of {steps}; return the mean, sum, last or maximum of all"
+            f"{what}: is a sum over steps {seen} of {steps}; return the mean, sum, last or maximum of all"
         )
     heard = [(*by_step[t], *still) for t in range(steps)]
-    _refuse_change("the answer", heard, "adds")
+    _refuse_change([what] * steps, heard, "adds")
     kept = heard[_kept(steps)]
     if all(math.isclose(c * steps, 1, rel_tol=1e-6) for _, c in kept):
         return {op: 1.0 for op, _ in kept}, "mean"

@@ -31,11 +31,11 @@ def called(calls: Calls, path: str, module: Any, value: Value) -> Value:
         ReasonError: it is given one step and takes all of them, or the other way round.
     """
     if is_neuron(module):
-        calls.states.check(path, module, calls.calls.get(path, []), {})
+        calls.states.check(calls.described_layer(path, module), module, calls.calls.get(path, []), {})
         answer = _stepped(module, value, lambda step: calls.fired(path, module, step))
         calls.states.remember(module, StandIn(calls, State(calls.calls[path][-1], shape=answer.shape)))
         return answer
-    twin = calls.cached((path, "plain"), lambda: plain(path, module, value.shape[-1]))
+    twin = calls.cached((path, "plain"), lambda: plain(module, value.shape[-1]))
     if module.step_mode == "s" or isinstance(twin, nn.Linear):
         return calls.layer(path, twin, value)
     return _stepped(module, value, lambda step: calls.layer(path, twin, step))

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from idsnn_deploy.errors import UnsupportedError
+from .values import ReasonError
 
 HOME = "spikingjelly.activation_based.layer"
 CONTAINERS = frozenset({"MultiStepContainer", "SeqToANNContainer", "StepModeContainer"})
@@ -36,16 +36,15 @@ def is_layer(module: nn.Module) -> bool:
     return kind.__module__.startswith(f"{HOME}.") and kind.__name__ not in CONTAINERS
 
 
-def plain(path: str, module: Any, features: int) -> nn.Module:
+def plain(module: Any, features: int) -> nn.Module:
     """The layer of torch that a layer of SpikingJelly is.
 
     Args:
-        path: its dotted path, for messages.
         module: for which `is_layer`.
         features: of its input, the last axis.
 
     Raises:
-        UnsupportedError: a layer with another function, by its path.
+        ReasonError: a layer with another function.
     """
     name = type(module).__name__
     if name in ("WSConv2d", "WSLinear"):
@@ -54,9 +53,7 @@ def plain(path: str, module: Any, features: int) -> nn.Module:
         return _votes(module.voting_size, features)
     kind = RENAMED.get(name) or getattr(nn, name, None)
     if kind is None or (name not in RENAMED and not isinstance(module, kind)):
-        raise UnsupportedError(
-            f"{path} ({name}): has no NIR form; of SpikingJelly's layers those of torch's names have"
-        )
+        raise ReasonError("has no NIR form; of SpikingJelly's layers those of torch's names have")
     return _as(module, kind)
 
 

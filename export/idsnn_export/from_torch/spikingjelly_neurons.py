@@ -124,7 +124,10 @@ def _refuse_other_dynamics(layer: Layer) -> None:
         )
     first = module.get_reset_value("v")
     if first != start(module):
-        raise UnsupportedError(f"{layer}: starts at {first} and resets to {module.v_reset}, which has no NIR form")
+        raise UnsupportedError(
+            f"{layer}: starts at {first} and resets to {module.v_reset}, which has no NIR form; leave set_reset_value "
+            "out, or use IFNode or LIFNode"
+        )
     if getattr(module, "_neuron_precision", None) is not None:
         raise UnsupportedError(f"{layer}: computes in another precision than float32; leave that out")
 
@@ -136,5 +139,7 @@ def _fires_at_theta(layer: Layer) -> bool:
         answers = fire(torch.tensor([-1.0, -1e-6, 0.0, 1e-6, 1.0])).tolist()
     below, at, above = answers[:2], answers[2], answers[3:]
     if below != [0, 0] or at not in (0, 1) or above != [1, 1]:
-        raise UnsupportedError(f"{layer}: its surrogate function gives other values than 0 and 1 (spiking=False?)")
+        raise UnsupportedError(
+            f"{layer}: its surrogate function gives other values than 0 and 1; call its set_spiking_mode(True)"
+        )
     return bool(at)

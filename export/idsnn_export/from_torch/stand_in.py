@@ -131,9 +131,11 @@ def _flat(value: Any) -> Iterator[Any]:
 
 
 def source_line() -> str:
-    """Where the model's own code is, `file.py:12`: the innermost frame that is no library's; else nothing."""
+    """Where the model's own code is, `file.py:12`: the innermost frame that is no library's; else its origin."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_name != "record_forward":
+    while frame is not None:
+        if frame.f_code.co_name == "record_forward":
+            return str(frame.f_locals["calls"].origin)
         file = frame.f_code.co_filename
         if not file.startswith((*LIBRARIES, "<")) and not frame.f_globals.get("__name__", "").startswith(FRAMEWORKS):
             return f"{Path(file).name}:{frame.f_lineno}"

@@ -62,8 +62,8 @@ class States:
                 self._from_rest(where, torch.zeros(0) if isinstance(state, Sum) else state, before)
             elif not _is_state(state, name, before):
                 raise UnsupportedError(
-                    f"{where}: its state {name} must be its own of the step before, an argument of the forward, or "
-                    "left out"
+                    f"{where}: its state {name} is not its own of the step before; hand that on, take it as an "
+                    "argument, or leave it out"
                 )
 
     def remember(self, module: nn.Module, stand_in: Any) -> None:
@@ -74,7 +74,9 @@ class States:
 
     def _from_rest(self, where: str, state: Tensor, before: list[Op]) -> None:
         if state.numel() and state.any():
-            raise UnsupportedError(f"{where}: its state starts from other values than 0, which has no NIR form")
+            raise UnsupportedError(
+                f"{where}: its state starts from other values than 0; start from rest, and put a constant into a bias"
+            )
         if before:
             raise UnsupportedError(
                 f"{where}: its state is set to 0 again before step {len(before)}; set it before the loop, and hand it "
