@@ -13,7 +13,7 @@ from onnx_runs import answers, run, run_reference, stepped
 
 from idsnn_export.graph.soft_reset import SoftReset
 from idsnn_export.lowering import to_onnx
-from idsnn_export.lowering.neurons import collapse
+from idsnn_export.lowering.emitter import collapse
 from idsnn_export.lowering.table import LOWERINGS
 from idsnn_export.reference.equations import CELLS
 

@@ -123,6 +123,7 @@ Teacher = Annotated[
         {"properties": {"dense_macs": {"type": ["integer", "null"], "minimum": 0}}},
     ),
 ]
+ProfileName = Literal["default", "portable"]  # how spikes are written in the ONNX files
 Encoding = Literal["static", "frames"]  # the same input at every step, or one a step
 
 
@@ -143,6 +144,7 @@ class Manifest:
     events: WhereThere[Binning | None] = None
     division: WhereThere[Division | None] = None
     c: WhereThere[CSources | None] = None
+    profile: WhereThere[ProfileName] = "default"
     files: dict[FileName, FileEntry] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     test_accuracy: Fraction | None = None
@@ -190,7 +192,7 @@ class Manifest:
 
 
 OPTIONAL = frozenset(
-    {"encoding", "readout", "teacher", "events", "division", "c", "warnings"}
+    {"encoding", "readout", "teacher", "events", "division", "profile", "c", "warnings"}
 )  # keys that a reader does without; every other one is there
 
 

@@ -87,8 +87,9 @@ OPERATORS: dict[str, Operator] = {
     "ConstantOfShape": Operator(shapes.of_shape, (1, 1)),
     "Clip": Operator(shapes.same, (3, 3), portable=True),
     "Ceil": Operator(shapes.same, (1, 1), portable=True),
-    "Floor": Operator(shapes.same, (1, 1), portable=True),
-    "GlobalAveragePool": Operator(shapes.global_pool, (1, 1), portable=True),
+    "Abs": Operator(shapes.same, (1, 1), portable=True),
+    "Max": Operator(shapes.broadcast, (2, 2), portable=True),
+    "QuantizeLinear": Operator(shapes.same, (3, 3), portable=True),
 }
 
 

@@ -83,12 +83,6 @@ def pool(inputs: Sequence[Tensor], attributes: Attributes, outputs: int) -> list
     return [Tensor((*x[:2], *_windows(x[2:], kernel, attributes)))]
 
 
-def global_pool(inputs: Sequence[Tensor], attributes: Attributes, outputs: int) -> list[Tensor]:
-    """(N, C, n...) → (N, C, 1...)."""
-    x = inputs[0].shape
-    return [Tensor((*x[:2], *(1 for _ in x[2:])))]
-
-
 def _windows(sizes: Shape, kernel: Shape, attributes: Attributes) -> Shape:
     """m = (n + before + after - d (k - 1) - 1) // stride + 1, for each axis."""
     axes = len(sizes)

@@ -140,6 +140,7 @@ def _fill(folder: Path, source: Source, config: ExportConfig) -> Manifest:
         events=metadata.events,
         division=source.about.get("division"),
         c=c,
+        profile=config.profile,
         files=listing(folder),
         parity=parity,
         warnings=tuple(warnings),
@@ -172,7 +173,7 @@ def _accuracy(source: Source) -> float | None:
 
 def _models(graph: Plan, source: Source, config: ExportConfig) -> dict[str, onnx.ModelProto]:
     """The float32 models that were asked for, by file name."""
-    timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch)
+    timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch, config.profile)
     return {
         file.name: to_onnx(graph, timesteps, kind=file.holds, **options)
         for file in track([each for each in MODEL_FILES if each.precision == "fp32"], "writing ONNX")
@@ -228,7 +229,7 @@ def _candidates(folder: Path, graph: Plan, source: Source, config: ExportConfig)
             ),
         )
     if config.writes("model"):
-        options = source.onnx_options(config.fixed_batch)
+        options = source.onnx_options(config.fixed_batch, config.profile)
         traced = to_onnx(graph, timesteps, kind="trace", **options)
         yield "onnx", OnnxNetwork((folder / model_file("model")).read_bytes(), traced.SerializeToString())
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from idsnn.networks.import_path import is_import_path
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
-from idsnn_deploy.manifest import Encoding, Holds
+from idsnn_deploy.manifest import Encoding, Holds, ProfileName
 
 Format = Literal["nir", "onnx", "all", "c"]
 Isa = Literal["portable", "avx2"]
@@ -56,6 +56,9 @@ class ExportConfig:
     batch: str = flag(
         "dynamic", "batch size of the ONNX graphs; a number for converters that want it fixed", "dynamic|N"
     )
+    profile: ProfileName = flag(
+        "default", "portable: ONNX for other runtimes than onnxruntime; no Greater, Where, bool or ReduceMean, batch 1"
+    )
     timesteps: int | None = flag(
         None, "steps to unroll (default: as trained, or as the file says)", "T", group="network"
     )
@@ -80,6 +83,7 @@ class ExportConfig:
         for name, value, known in (
             ("--format", self.format, get_args(Format)),
             ("--isa", self.isa, get_args(Isa)),
+            ("--profile", self.profile, get_args(ProfileName)),
             ("--pool", self.pool, get_args(Pooling)),
             ("--encoding", self.encoding, (None, *get_args(Encoding))),
             *(("--graphs", graph, GRAPHS) for graph in self.graphs),
@@ -110,6 +114,8 @@ class ExportConfig:
             raise UsageError(
                 f"--with-c adds to a bundle, and this export writes none; leave out {self._instead(ending)}"
             )
+        if self.format in ("c", "nir") and self.profile != "default":
+            raise UsageError(f"--profile {self.profile} is for ONNX files; --format {self.format} writes none")
         if self.int8 and self.weights_int8:
             raise UsageError("--int8 and --weights-int8 both make model.int8.onnx; choose one")
         self._check_factory()
@@ -183,8 +189,10 @@ class ExportConfig:
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch size of the ONNX graphs, None where it is dynamic."""
-        return None if self.batch == "dynamic" else int(self.batch)
+        """The batch size of the ONNX graphs, None where it is dynamic; 1 in the portable profile, which has none."""
+        if self.batch == "dynamic":
+            return 1 if self.profile == "portable" else None
+        return int(self.batch)
 
     def writes(self, holds: Holds) -> bool:
         """Whether a graph is asked for; the model always is, unless NIR alone is wanted."""

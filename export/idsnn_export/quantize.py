@@ -43,7 +43,7 @@ def write_int8(folder: Path, graph: Plan, source: Source, config: ExportConfig) 
     """
     if source.labels is None:
         raise UsageError("--int8 needs a run folder: its training images set the ranges, its test images the gate")
-    timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch)
+    timesteps, options = source.metadata.timesteps, source.onnx_options(config.fixed_batch, config.profile)
     formats, about = _formats(graph, source, config, options)
     kinds: tuple[Holds, ...] = ("model", "probe") if config.int8 else ("model",)
     models = {

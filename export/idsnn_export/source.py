@@ -22,6 +22,7 @@ from idsnn_deploy.commands import require_extra
 from idsnn_deploy.datasets import DIVIDED, Reading
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.json_types import fits
+from idsnn_deploy.manifest import ProfileName
 
 from .config import ExportConfig
 from .graph.metadata import Metadata, check_channels, read_metadata, write_metadata
@@ -74,7 +75,7 @@ class Source:
         """The input varies in time."""
         return self.metadata.sample_axis == 1
 
-    def onnx_options(self, batch: int | None = None) -> dict[str, Any]:
+    def onnx_options(self, batch: int | None = None, profile: ProfileName = "default") -> dict[str, Any]:
         """What every ONNX graph of one export is compiled with; `batch` None is dynamic."""
         return {
             "mean": self.metadata.mean,
@@ -83,6 +84,7 @@ class Source:
             "batch": batch or "dynamic",
             "static": not self.frames,
             "labels": self.metadata.labels,
+            "profile": profile,
         }
 
 

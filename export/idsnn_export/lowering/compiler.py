@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import nir
 import numpy as np
 import onnx
 
+from idsnn_deploy.manifest import ProfileName
 from idsnn_deploy.readout import Readout
 
 from ..graph.bounds import check_unrolled
@@ -24,6 +26,7 @@ from ..graph.timing import resolve_dt
 from .emitter import Dim, Emitter, Value
 from .int8 import Range, whole_inputs
 from .probe import currents, probe, traces
+from .profiles import PROFILES
 from .table import LOWERINGS
 from .time_layout import Signal
 from .unroll import Unrolled, unroll
@@ -58,6 +61,7 @@ def to_onnx(
     labels: Sequence[str] | None = None,
     int8: Mapping[str, Range | None] | None = None,
     metadata: Mapping[str, str] | None = None,
+    profile: ProfileName = "default",
 ) -> onnx.ModelProto:
     """An ONNX model of T steps of a NIR graph (IR 8, opset 17, one file, no custom operator).
 
@@ -82,6 +86,8 @@ def to_onnx(
         int8: the layers that compute in integers and the range of their currents, from `calibrate`; where the range is
             None, as from `integer_weights`, only the weights are int8 and the layer computes in float32.
         metadata: further `idsnn.*` properties of the model.
+        profile: "default" for onnxruntime; "portable" for other runtimes: no Greater, Where, bool or ReduceMean, and
+            `batch` is a number. The same spikes.
 
     Raises:
         GraphError: a graph without a meaning (see `plan`).
@@ -98,6 +104,10 @@ def to_onnx(
         raise ValueError(f"kind = {kind!r}: one of {', '.join(KINDS)}")
     if batch != "dynamic" and (not isinstance(batch, int) or batch < 1):
         raise ValueError(f"batch = {batch!r}: 'dynamic' or a whole number above 0")
+    if profile not in PROFILES or (profile == "portable" and batch == "dynamic"):
+        raise ValueError(
+            f"profile = {profile!r}: one of {', '.join(PROFILES)}, the portable one with a number as batch"
+        )
     plan = fused(plan_of(graph))
     check_unrolled(plan, 1 if kind == "step" else timesteps)
     job = _Job(
@@ -112,11 +122,14 @@ def to_onnx(
     )
     if (job.mean is None) != (job.std is None):
         raise ValueError("mean and std belong together")
-    e = Emitter(job.dt, _reserved(plan), _formats(plan, int8 or {}))
+    e = Emitter(job.dt, PROFILES[profile], _reserved(plan), _formats(plan, int8 or {}))
     KINDS[kind](e, job)
     known = read_metadata(plan.graph)
     labels = labels if labels is not None else known.labels if known else None
-    return e.model("idsnn", {**_properties(job, kind, labels, bool(int8)), **dict(metadata or {})})
+    properties = _properties(job, kind, labels, bool(int8))
+    if profile != "default":
+        properties["idsnn.profile"] = json.dumps(profile)
+    return e.model("idsnn", {**properties, **dict(metadata or {})})
 
 
 def _unrolled(e: Emitter, job: _Job) -> Unrolled:
@@ -132,25 +145,45 @@ def _unrolled(e: Emitter, job: _Job) -> Unrolled:
         flat = Value(e.op("Reshape", [frames.name, e.axes(-1, *shape)], "frames"))
         signal = Signal(e, timesteps, plan.input, folded=_normalized(e, job, flat))
     done = unroll(e, plan, signal)
-    classes = _classes(plan)
-    by_step = [e.float(done.outputs[plan.output].folded), e.axes(timesteps, -1, classes)]
-    e.output("Reshape", by_step, "step_logits", (timesteps, job.batch, classes))
-    _read_out(e, job, done)
+    (_folded_logits if e.profile.folds else _logits_by_step)(e, job, done)
     return done
 
 
-def _read_out(e: Emitter, job: _Job, done: Unrolled) -> None:
-    """`logits` of `step_logits`."""
+def _logits_by_step(e: Emitter, job: _Job, done: Unrolled) -> None:
+    """`step_logits` and `logits`, from each step's own: nothing is read along the first axis."""
+    steps, shape = [e.float(done.outputs[job.plan.output].at(t)) for t in range(job.timesteps)], _shape(job)
+    rows = [
+        e.op("Reshape", [each, e.axes(1, *map(int, shape[1:]))], f"step_logits.t{t}") for t, each in enumerate(steps)
+    ]
+    e.output("Concat", rows, "step_logits", shape, axis=0)
+    total = steps[-1]
+    if job.readout != "last":
+        kind = "Max" if job.readout == "max" else "Add"
+        total = reduce(lambda found, each: e.op(kind, [found, each], f"logits.{kind}"), steps)
+    if job.readout == "mean":
+        total = e.op("Div", [total, e.constant("timesteps", np.float32(job.timesteps))], "logits.mean")
+    _step_logits(e, job.plan, total, job.batch)
+
+
+def _folded_logits(e: Emitter, job: _Job, done: Unrolled) -> None:
+    """`step_logits`, and `logits` of them."""
+    shape = _shape(job)
+    folded = e.float(done.outputs[job.plan.output].folded)
+    e.output("Reshape", [folded, e.axes(job.timesteps, -1, int(shape[-1]))], "step_logits", shape)
     if job.readout == "last":
         last = done.outputs[job.plan.output].at(job.timesteps - 1)
         _step_logits(e, job.plan, e.float(last), job.batch)
         return
-    shape = (job.batch, _classes(job.plan))
     if job.readout == "sum":
-        e.output("ReduceSum", ["step_logits", e.axes(0)], "logits", shape, keepdims=0)
+        e.output("ReduceSum", ["step_logits", e.axes(0)], "logits", shape[1:], keepdims=0)
     else:
-        reduce = {"mean": "ReduceMean", "max": "ReduceMax"}[job.readout]
-        e.output(reduce, ["step_logits"], "logits", shape, axes=[0], keepdims=0)
+        kind = {"mean": "ReduceMean", "max": "ReduceMax"}[job.readout]
+        e.output(kind, ["step_logits"], "logits", shape[1:], axes=[0], keepdims=0)
+
+
+def _shape(job: _Job) -> tuple[Dim, ...]:
+    """(T, N, K)"""
+    return job.timesteps, job.batch, _classes(job.plan)
 
 
 def _classes(plan: Plan) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
+
+from idsnn_deploy.arrays import Array
 
 IR_VERSION, OPSET = 8, 17  # what onnxruntime 1.15 and every converter read
 
@@ -29,17 +31,47 @@ class Value:
     dtype: int = FLOAT
 
 
+class Profile(Protocol):
+    """How the lowering says what not every runtime has the same operators for; `profiles` has the table.
+
+    Attributes:
+        folds: layers without memory see time folded into the batch, (T*N, ...), else T times (N, ...).
+        pairs: 8-bit layers stand between QuantizeLinear and DequantizeLinear, else they are QLinearConv.
+    """
+
+    folds: bool
+    pairs: bool
+
+    def fires(self, e: Emitter, node: str, v: str, theta: Any) -> Value:
+        """s = v > theta."""
+
+    def reset(self, e: Emitter, node: str, s: Value, v: str, to: Any) -> str:
+        """`to` where s, else v."""
+
+    def moved(self, e: Emitter, node: str, s: Value, v: str, by: Any) -> str:
+        """v + by where s, else v."""
+
+    def arrived(self, e: Emitter, node: str, past: Sequence[str], delays: Array) -> str:
+        """past[k] where the delay is k; 0 where the past is shorter."""
+
+    def nonzero(self, e: Emitter, x: Value) -> Value:
+        """1 where x is not 0."""
+
+
 class Emitter:
     """Collects nodes and constants; every name is given once, with `.1`, `.2`, ... where it would come twice.
 
     Args:
         dt: the step in seconds, for the constants of neurons.
+        profile: which operators say what not every runtime has.
         reserved: names that the graph's inputs and outputs will have.
         formats: how the weights of a layer are stored, by its name (see `int8`); plain float32 where absent.
     """
 
-    def __init__(self, dt: float, reserved: Sequence[str] = (), formats: Mapping[str, Any] | None = None) -> None:
-        self.dt = dt
+    def __init__(
+        self, dt: float, profile: Profile, reserved: Sequence[str] = (), formats: Mapping[str, Any] | None = None
+    ) -> None:
+        self.dt, self.profile = dt, profile
         self.formats = dict(formats or {})
         self._suffix = ""
         self._taken = set(reserved)
@@ -48,6 +80,7 @@ class Emitter:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._casts: dict[tuple[str, int], str] = {}
+        self._shared: dict[str, str] = {}
 
     def at(self, t: int | None) -> None:
         """What is emitted from now on belongs to step t (None: to all of them); its names end in `.t0`, `.t1`, ..."""
@@ -63,11 +96,21 @@ class Emitter:
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, name=outputs[0], **attributes))
         return outputs
 
+    def shared(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """The output of a node that is made once for all who ask; the same name is the same node."""
+        if name not in self._shared:
+            self._shared[name] = self.ops(kind, inputs, [name], **attributes)[0]
+        return self._shared[name]
+
     def constant(self, name: str, array: ArrayLike) -> str:
         """A weight or a parameter; the same name is the same constant, however often it is asked for."""
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.array(array, order="C"), self._fresh(name))
         return self._constants[name].name
+
+    def parameter(self, node: str, what: str, values: ArrayLike) -> str:
+        """A parameter of neurons as float32, one number for all of them or per channel where they are equal."""
+        return self.constant(f"{node}.{what}", collapse(np.asarray(values, np.float32)))
 
     def axes(self, *values: int) -> str:
         """An int64 vector: axes, or a shape."""
@@ -141,3 +184,12 @@ class Emitter:
             unique = f"{name}.{n}"
         self._taken.add(unique)
         return unique
+
+
+def collapse(values: Array) -> Array:
+    """The smallest array that broadcasts to the same: a scalar, one value per channel, or all of them."""
+    values = np.asarray(values)
+    if values.size and (values == values.flat[0]).all():
+        return values.reshape(-1)[:1].reshape(())
+    per_channel = values[(slice(None),) + (slice(0, 1),) * (values.ndim - 1)]
+    return per_channel if (values == per_channel).all() else values

@@ -20,8 +20,9 @@ An int8 layer needs the range of its currents, which `calibrate` measures; witho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,33 +134,54 @@ def integers(w: Array, b: Array, reach: Range) -> Integers:
 
 def stored_weight(e: Emitter, name: str, w: Array) -> str:
     """A float32 tensor that the model computes from int8 weights: a quarter of the size, no gain in speed."""
-    values, scale = quantize_weights(w)
-    inputs = [
-        e.constant(f"{name}.weight", values),
-        e.constant(f"{name}.weight_scale", scale),
-        e.constant(f"{name}.weight_zero", np.zeros(len(w), np.int8)),
-    ]
-    return e.op("DequantizeLinear", inputs, f"{name}.weight_float", axis=0)
+    return e.shared("DequantizeLinear", _weights(e, name, quantize_weights(w)), f"{name}.weight_float", axis=0)
 
 
 def convolution(e: Emitter, name: str, x: Value, w: Array, b: Array, reach: Range, **attributes: object) -> str:
     """The currents of spikes through a convolution, summed in integers."""
-    (values, scale), bias, rest = integers(w, b, reach)
-    y_scale = e.constant(f"{name}.current_scale", reach.scale)
-    y_zero = e.constant(f"{name}.current_zero", reach.zero)
+    layer = integers(w, b, reach)
+    write = _between_pairs if e.profile.pairs else _as_operator
+    current = write(e, name, x, layer, reach, attributes)
+    if not layer.rest.any():
+        return current
+    return e.op("Add", [current, e.constant(f"{name}.bias_rest", layer.rest.reshape(-1, *(1,) * (w.ndim - 2)))], name)
+
+
+def _as_operator(
+    e: Emitter, name: str, x: Value, layer: Integers, reach: Range, attributes: Mapping[str, object]
+) -> str:
+    """QLinearConv, which onnxruntime computes as it is written."""
+    unit = _unit(e, f"{name}.current", reach.scale, reach.zero)
     inputs = [
         e.cast(x, UINT8),
-        e.constant("spike_scale", np.float32(1)),
-        e.constant("spike_zero", np.uint8(0)),
-        e.constant(f"{name}.weight", values),
-        e.constant(f"{name}.weight_scale", scale),
-        e.constant(f"{name}.weight_zero", np.zeros(len(w), np.int8)),
-        y_scale,
-        y_zero,
-        e.constant(f"{name}.bias", bias),
+        *_unit(e, "spike", np.float32(1), np.uint8(0)),
+        *_weights(e, name, layer.weights),
+        *unit,
     ]
-    quantized = e.op("QLinearConv", inputs, f"{name}.current", **attributes)
-    current = e.op("DequantizeLinear", [quantized, y_scale, y_zero], name)
-    if not rest.any():
-        return current
-    return e.op("Add", [current, e.constant(f"{name}.bias_rest", rest.reshape(-1, *(1,) * (w.ndim - 2)))], name)
+    quantized = e.op("QLinearConv", [*inputs, e.constant(f"{name}.bias", layer.bias)], f"{name}.current", **attributes)
+    return e.op("DequantizeLinear", [quantized, *unit], name)
+
+
+def _between_pairs(
+    e: Emitter, name: str, x: Value, layer: Integers, reach: Range, attributes: Mapping[str, object]
+) -> str:
+    """Conv between QuantizeLinear and DequantizeLinear, all int8, which runtimes join; its bias in whole units."""
+    spikes = _unit(e, "spike", np.float32(1), np.int8(0))
+    unit = _unit(e, f"{name}.current", reach.scale, np.int8(int(reach.zero) - 128))
+    w = e.shared("DequantizeLinear", _weights(e, name, layer.weights), f"{name}.weight_float", axis=0)
+    b = e.constant(f"{name}.bias", np.float32(layer.bias * layer.weights.scale.astype(np.float64)))
+    taken = e.shared("QuantizeLinear", [e.float(x), *spikes], f"{x.name}.int8")
+    given = e.shared("DequantizeLinear", [taken, *spikes], f"{x.name}.whole")
+    summed = e.op("Conv", [given, w, b], f"{name}.sum", **attributes)
+    quantized = e.op("QuantizeLinear", [summed, *unit], f"{name}.current")
+    return e.op("DequantizeLinear", [quantized, *unit], name)
+
+
+def _unit(e: Emitter, what: str, scale: Any, zero: Any) -> list[str]:
+    """What one unit is worth, and which number means 0."""
+    return [e.constant(f"{what}_scale", scale), e.constant(f"{what}_zero", zero)]
+
+
+def _weights(e: Emitter, name: str, weights: Weights) -> list[str]:
+    zero = np.zeros(len(weights.scale), np.int8)
+    return [e.constant(f"{name}.weight", weights.values), *_unit(e, f"{name}.weight", weights.scale, zero)]

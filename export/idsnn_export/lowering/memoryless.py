@@ -12,8 +12,8 @@ from idsnn_deploy.arrays import Array
 from ..graph.plan import Step
 from ..graph.shapes import Window, conv_window, pool_window
 from . import int8
-from .emitter import UINT8, Emitter, Value
-from .neurons import Emitted, StateTensors, collapse
+from .emitter import UINT8, Emitter, Value, collapse
+from .neurons import Emitted, StateTensors
 
 Memoryless = Callable[[Emitter, Step, Value], Value]
 
@@ -33,7 +33,8 @@ def dense(e: Emitter, step: Step, x: Value) -> Value:
     w, b = np.asarray(step.node.weight, np.float32), _bias(step)
     reach = e.formats.get(step.name)
     if reach is not None:  # a convolution of one pixel: QLinearConv takes a bias, QLinearMatMul does not
-        pixel = Value(e.op("Unsqueeze", [e.cast(x, UINT8), e.axes(2, 3)], f"{step.name}.pixel"), UINT8)
+        whole = x if e.profile.pairs else Value(e.cast(x, UINT8), UINT8)
+        pixel = Value(e.op("Unsqueeze", [whole.name, e.axes(2, 3)], f"{step.name}.pixel"), whole.dtype)
         y = int8.convolution(e, step.name, pixel, w[:, :, None, None], b, reach)
         return Value(e.op("Squeeze", [y, e.axes(2, 3)], step.name))
     inputs = [e.float(x), _weight(e, step, w)]

@@ -24,7 +24,7 @@ from idsnn_deploy.arrays import Array
 
 from ..graph.plan import Step
 from ..graph.timing import delay_steps, gain, leak
-from .emitter import BOOL, Emitter, Value
+from .emitter import Emitter, Value
 
 StateTensors = tuple[str, ...] | None  # names of tensors; None stands for zeros
 Emitted = tuple[Value, StateTensors]
@@ -47,7 +47,7 @@ def past_inputs(step: Step, dt: float) -> tuple[str, ...]:
 
 def threshold(e: Emitter, step: Step, x: Value) -> Value:
     """s = x > theta."""
-    return _greater(e, step, e.float(x), step.node.threshold)
+    return e.profile.fires(e, step.name, e.float(x), step.node.threshold)
 
 
 def integrator(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
@@ -79,10 +79,9 @@ def soft_reset(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted
     """v = m + g x + c, s = v > theta, m = k v + g scale s, in units of g."""
     k, g, c = step.node.constants(e.dt)
     v = _recurrence(e, step, e.float(x), state, 1.0, c / g)
-    s = _greater(e, step, v, step.node.threshold / g)
+    s = e.profile.fires(e, step.name, v, step.node.threshold / g)
     kept = _scaled(e, step, v, "decay", k)
-    less = e.op("Add", [kept, _constant(e, step, "reset", step.node.scale)], f"{step.name}.less")
-    return s, (e.op("Where", [s.name, less, kept], f"{step.name}.m"),)
+    return s, (e.profile.moved(e, step.name, s, kept, step.node.scale),)
 
 
 def current_based_integrator(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
@@ -102,16 +101,7 @@ def delay(e: Emitter, step: Step, x: Value, state: StateTensors) -> Emitted:
     """y[t] = x[t - d], d whole steps, each element with its own d; nothing arrives before the first step."""
     steps = delay_steps(step.node.delay, e.dt)
     past = (e.float(x), *(state or ()))  # past[k] is the input of k steps ago
-
-    def arrived(k: int) -> str:
-        return past[k] if k < len(past) else e.zeros(past[0], step.name)
-
-    first, *others = np.unique(steps)
-    y = arrived(int(first))
-    for k in others:
-        mask = e.constant(f"{step.name}.is_{k}", steps == k)
-        y = e.op("Where", [mask, arrived(int(k)), y], step.name)
-    return Value(y), past[: int(steps.max())]
+    return Value(e.profile.arrived(e, step.name, past, steps)), past[: int(steps.max())]
 
 
 def _current_based(e: Emitter, step: Step, x: Value, state: StateTensors) -> tuple[str, str]:
@@ -137,7 +127,7 @@ def _recurrence(
     e: Emitter, step: Step, drive: str, state: StateTensors, k: Any = 1.0, c: Any = 0.0, prefix: str = ""
 ) -> str:
     """v = k m + drive + c; neutral factors and summands leave no node."""
-    v = drive if not np.any(c) else e.op("Add", [drive, _constant(e, step, f"{prefix}offset", c)], f"{step.name}.v")
+    v = drive if not np.any(c) else e.op("Add", [drive, e.parameter(step.name, f"{prefix}offset", c)], f"{step.name}.v")
     if state is None or not np.any(k):
         return v
     kept = _scaled(e, step, state[0], f"{prefix}decay", k)
@@ -145,30 +135,11 @@ def _recurrence(
 
 
 def _fire(e: Emitter, step: Step, v: str, theta: Array, v_reset: Array) -> tuple[Value, str]:
-    s = _greater(e, step, v, theta)
-    m = e.op("Where", [s.name, _constant(e, step, "reset", v_reset), v], f"{step.name}.m")
-    return s, m
-
-
-def _greater(e: Emitter, step: Step, v: str, theta: Array) -> Value:
-    s = e.op("Greater", [v, _constant(e, step, "theta", theta)], step.name)
-    return Value(s, BOOL)
+    s = e.profile.fires(e, step.name, v, theta)
+    return s, e.profile.reset(e, step.name, s, v, v_reset)
 
 
 def _scaled(e: Emitter, step: Step, x: str, what: str, factor: Any) -> str:
     if np.all(np.asarray(factor) == 1):
         return x
-    return e.op("Mul", [x, _constant(e, step, what, factor)], f"{step.name}.{what}")
-
-
-def _constant(e: Emitter, step: Step, what: str, values: Any) -> str:
-    return e.constant(f"{step.name}.{what}", collapse(np.asarray(values, np.float32)))
-
-
-def collapse(values: Array) -> Array:
-    """The smallest array that broadcasts to the same: a scalar, one value per channel, or all of them."""
-    values = np.asarray(values)
-    if values.size and (values == values.flat[0]).all():
-        return values.reshape(-1)[:1].reshape(())
-    per_channel = values[(slice(None),) + (slice(0, 1),) * (values.ndim - 1)]
-    return per_channel if (values == per_channel).all() else values
+    return e.op("Mul", [x, e.parameter(step.name, what, factor)], f"{step.name}.{what}")

@@ -37,7 +37,9 @@ def traces(e: Emitter, plan: Plan, done: Unrolled, batch: Dim) -> None:
     for name in plan.neurons:
         signal, shape = done.outputs[name], plan[name].shape
         by_step = e.axes(signal.timesteps, -1, *shape)
-        e.output("Reshape", [signal.folded.name, by_step], f"spikes.{name}", (signal.timesteps, batch, *shape), BOOL)
+        e.output(
+            "Reshape", [e.cast(signal.folded, BOOL), by_step], f"spikes.{name}", (signal.timesteps, batch, *shape), BOOL
+        )
 
 
 def currents(e: Emitter, plan: Plan, done: Unrolled) -> None:
@@ -110,5 +112,5 @@ class _Counts:
 
     def _nonzero(self, value: Value) -> Value:
         if value.name not in self._ones:
-            self._ones[value.name] = Value(self._e.op("Cast", [value.name], f"{value.name}.nonzero", to=BOOL), BOOL)
+            self._ones[value.name] = self._e.profile.nonzero(self._e, value)
         return self._ones[value.name]

@@ -5,7 +5,8 @@
     folded     one tensor (T*N, ...)     what layers without memory take and give: one convolution for all steps
 
 Folding time into the batch is what makes an unrolled graph as fast as a feed-forward one: T times fewer nodes, and
-convolutions large enough to keep every core busy.
+convolutions large enough to keep every core busy. Runtimes that take the first axis for samples cannot have it; for
+them (`Profile.folds`) layers without memory are emitted T times.
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ class Signal:
         """A function without memory of this signal, computed once."""
         if self.still is not None:
             return Signal(self._e, self.timesteps, name, still=function(self.still))
-        return Signal(self._e, self.timesteps, name, folded=function(self.folded))
+        if self._e.profile.folds:
+            return Signal(self._e, self.timesteps, name, folded=function(self.folded))
+        return Signal(
+            self._e, self.timesteps, name, steps=each(self._e, self.timesteps, lambda t: function(self.at(t)))
+        )
 
     def _split(self) -> list[Value]:
         assert self._folded is not None
@@ -77,4 +82,17 @@ def total(e: Emitter, signals: Sequence[Signal], name: str) -> Signal:
     stills = [signal.still for signal in signals if signal.still is not None]
     if len(stills) == len(signals):
         return Signal(e, timesteps, name, still=e.sum(stills, f"{name}.sum"))
-    return Signal(e, timesteps, f"{name}.sum", folded=e.sum([signal.folded for signal in signals], f"{name}.sum"))
+    if e.profile.folds:
+        return Signal(e, timesteps, f"{name}.sum", folded=e.sum([signal.folded for signal in signals], f"{name}.sum"))
+    steps = each(e, timesteps, lambda t: e.sum([signal.at(t) for signal in signals], f"{name}.sum"))
+    return Signal(e, timesteps, f"{name}.sum", steps=steps)
+
+
+def each(e: Emitter, timesteps: int, function: Callable[[int], Value]) -> list[Value]:
+    """What a function emits at every step."""
+    found = []
+    for t in range(timesteps):
+        e.at(t if timesteps > 1 else None)
+        found.append(function(t))
+    e.at(None)
+    return found
