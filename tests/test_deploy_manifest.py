@@ -71,7 +71,7 @@ def test_unknown_keys_are_ignored_and_optional_ones_have_defaults(copy: Path) ->
     "key",
     sorted(
         set(Manifest.__dataclass_fields__)
-        - {"encoding", "readout", "teacher", "events", "division", "c", "warnings", "digest"}
+        - {"encoding", "readout", "teacher", "events", "division", "profile", "c", "warnings", "digest"}
     ),
 )
 def test_a_missing_key_is_named(key: str, copy: Path) -> None:
@@ -117,6 +117,7 @@ def test_a_missing_key_is_named(key: str, copy: Path) -> None:
         ("events", {"by": "space", "values": "counts", "window": None}),
         ("events", {"by": "time", "values": "counts", "window": 0}),
         ("division", {"test_fraction": 1.5, "split_seed": 0}),
+        ("profile", "phone"),
         ("c", {"isa": "portable", "files": {"../main.c": {"bytes": 1, "sha256": "0" * 64}}}),
         ("c", {"files": {}}),
         ("files", {"../model.onnx": {"bytes": 1, "sha256": "0" * 64}}),
