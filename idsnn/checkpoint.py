@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from idsnn_deploy.errors import RunError, UsageError
+from idsnn_deploy.errors import RunError, UsageError, first_line
 from idsnn_deploy.files import read_bytes, replacing_folder, write_bytes, write_json
 from idsnn_deploy.json_file import read_json_object
 
@@ -124,7 +124,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             return safetensors.torch.load(data)
         found = load_pickle(data)
     except Exception as cause:  # the loaders raise a dozen kinds over files that are none of ours
-        reason = str(cause).strip().splitlines()[0][:120] if str(cause).strip() else type(cause).__name__
+        reason = first_line(cause)
         raise RunError(f"{file}: holds no weights that can be read safely ({reason})") from cause
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]

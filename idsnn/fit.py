@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from idsnn_deploy.errors import DivergedError, RunError
+from idsnn_deploy.errors import DivergedError, RunError, first_line
 
 from .assess import assess, reduced
 from .average import Average, copied
@@ -313,7 +313,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
                 if isinstance(each, Tensor) and each.dim() and each.shape != parameter.shape:
                     raise ValueError(f"{name} of shape {list(each.shape)} for {list(parameter.shape)}")
     except Exception as cause:  # torch raises what its parsing happens to meet
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        reason = first_line(cause)
         raise RunError(
             f"last.ckpt: its optimizer is of another network ({reason}); start again with --force"
         ) from cause

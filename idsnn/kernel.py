@@ -21,6 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from idsnn_deploy.errors import first_line
+
 
 class Kernel(NamedTuple):
     """A forward and a backward over `(T, n)`.
@@ -106,7 +108,6 @@ def compiled(device: torch.device) -> Kernel:
             kernel.forward(x, v, beta, theta)
             kernel.backward(v, x, v, dx, beta, theta, 0.5)
     except Exception as cause:  # whatever a tool chain can do wrong must not stop a training that runs without it
-        reason = str(cause).strip().splitlines() or [type(cause).__name__]
-        warnings.warn(f"the neuron runs uncompiled on {device}: {reason[0]}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"the neuron runs uncompiled on {device}: {first_line(cause)}", RuntimeWarning, stacklevel=2)
         return EAGER
     return kernel

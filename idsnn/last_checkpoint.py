@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idsnn_deploy.errors import RunError
+from idsnn_deploy.errors import RunError, first_line
 from idsnn_deploy.files import read_bytes, write_bytes
 
 from .checkpoint import load_pickle
@@ -54,7 +54,7 @@ class Checkpoint:
         except RunError:
             raise
         except Exception as cause:  # the loader raises a dozen kinds over a file that is none of ours
-            reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+            reason = first_line(cause)
             raise RunError(f"{path}: cannot be resumed from ({reason}); start again with --force") from cause
         return found
 

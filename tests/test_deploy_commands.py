@@ -122,6 +122,19 @@ def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:
     assert classes <= set(errors.__doc__.split())
 
 
+@pytest.mark.parametrize(
+    ("cause", "otherwise", "line"),
+    [
+        (ValueError("\n a\nb"), None, "a"),
+        (AssertionError(), None, "AssertionError"),
+        (AssertionError(" \n"), "odd", "odd"),
+        (RuntimeError("x" * 999), None, "x" * 300),
+    ],
+)
+def test_an_error_of_somebody_else_s_is_one_short_line(cause: Exception, otherwise: str | None, line: str) -> None:
+    assert errors.first_line(cause, otherwise) == line
+
+
 def test_a_reader_that_goes_away_ends_the_command_in_silence() -> None:
     script = (
         "import sys\nfrom idsnn_deploy.commands import run_command\n"

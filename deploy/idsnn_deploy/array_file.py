@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from .arrays import Array
+from .errors import first_line
 
 Header = tuple[tuple[int, ...], np.dtype[Any]]
 MAX_BYTES = 2**30  # of all arrays of a file
@@ -89,7 +90,7 @@ def _as_value_error() -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as cause:
-        raise ValueError(str(cause).splitlines()[0] if str(cause) else type(cause).__name__) from cause
+        raise ValueError(first_line(cause)) from cause
 
 
 def _bound(headers: Iterable[Header], most: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from .errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_UNFORESEEN, IdsnnError, MissingExtraError
+from .errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_UNFORESEEN, IdsnnError, MissingExtraError, first_line
 from .files import FULL
 from .printable import printable
 
@@ -99,8 +99,7 @@ def _said(prog: str, error: Exception) -> tuple[str, int]:
         return f"{error.filename or _nameless(error)}: {error.strerror or error}", EXIT_BAD_INPUT
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; give it less at a time", EXIT_BAD_INPUT
-    reason = (str(error).strip().splitlines() or [""])[0][:200]
-    return f"{type(error).__name__}: {reason}; not foreseen, {_kept(prog)}", EXIT_UNFORESEEN
+    return f"{type(error).__name__}: {first_line(error, '')}; not foreseen, {_kept(prog)}", EXIT_UNFORESEEN
 
 
 def _kept(prog: str) -> str:

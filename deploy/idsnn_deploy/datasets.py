@@ -24,7 +24,7 @@ import numpy as np
 
 from .array_sets import read_array_set
 from .commands import require_extra
-from .errors import DataError, UsageError
+from .errors import DataError, UsageError, first_line
 from .event_files import READERS
 from .image_folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .image_folders import read_folder
@@ -89,7 +89,7 @@ def _torchvision(kind: str, split: str, data: Path | None, reading: Reading, by_
     try:
         found = make(str(root), **part, download=True)
     except Exception as cause:  # its files are pickles, archives and texts; and a version may take other arguments
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        reason = first_line(cause)
         raise DataError(
             f"{root}: {kind} is not there and could not be downloaded ({reason}); "
             f"put torchvision's files there, or name their folder with --data"

@@ -68,3 +68,9 @@ class ParityError(IdsnnError):
 
 class BundleError(IdsnnError):
     """A bundle that is truncated, changed, incomplete or of another format."""
+
+
+def first_line(cause: BaseException, otherwise: str | None = None) -> str:
+    """What an error of somebody else's says in its first line; `otherwise` where it says nothing, or else its type."""
+    lines = str(cause).strip().splitlines() or [type(cause).__name__ if otherwise is None else otherwise]
+    return lines[0][:300]

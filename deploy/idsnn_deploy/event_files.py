@@ -29,7 +29,7 @@ from .aedat_files import aedat_fields, header_lines
 from .array_file import array_names, read_npy, read_npz
 from .arrays import Array
 from .commands import require_extra
-from .errors import DataError
+from .errors import DataError, first_line
 from .files import read_bytes
 from .silence import SILENT
 
@@ -194,7 +194,7 @@ def reading(file: Path, reader: str) -> Iterator[None]:
     try:
         yield
     except Exception as cause:  # zipfile, zlib, numpy and readers in C raise a dozen kinds
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        reason = first_line(cause)
         raise DataError(f"{file}: not a recording that {reader} reads ({reason})") from cause
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from .array_file import array_in, header_in
 from .arrays import Array
-from .errors import BundleError
+from .errors import BundleError, first_line
 from .files import replacing
 from .manifest import GOLDEN, Bundle
 
@@ -69,7 +69,7 @@ def read_golden(bundle: Bundle) -> Golden:
             raise ValueError("images outside 0..1")
         return golden
     except Exception as cause:  # zipfile, zlib and numpy raise a dozen kinds
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        reason = first_line(cause)
         raise BundleError(
             f"{where}: not the golden vectors of this network ({reason}); export the bundle again"
         ) from cause

@@ -26,7 +26,7 @@ from typing import Any, Union
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import ImageError
+from .errors import ImageError, first_line
 from .files import read_bytes
 from .silence import SILENT, Shared
 
@@ -106,7 +106,7 @@ def _decoding(where: str) -> Iterator[None]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as cause:
         raise ImageError(f"{where}: more than {MAX_PIXELS:,} pixels, the most that are decoded") from cause
     except Exception as cause:  # decoders raise what their parsing happens to meet: struct, zlib, key, type errors
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        reason = first_line(cause)
         raise ImageError(f"{where}: does not decode ({reason})") from cause
 
 

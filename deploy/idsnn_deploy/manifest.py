@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
-from .errors import BundleError
+from .errors import BundleError, first_line
 from .files import canonical_json, read_bytes, sha256, write_json
 from .held import HeldFiles, undisturbed
 from .json_file import parse_json
@@ -205,7 +205,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     try:
         body = parse_json(data)
     except ValueError as cause:
-        raise BundleError(f"{where}: not JSON ({str(cause).splitlines()[0]}); export the bundle again") from cause
+        raise BundleError(f"{where}: not JSON ({first_line(cause)}); export the bundle again") from cause
     if not isinstance(body, dict):
         raise BundleError(f"{where}: a {type(body).__name__}, not an object; export the bundle again")
     version = body.get("format_version")

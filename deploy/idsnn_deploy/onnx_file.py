@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .errors import BundleError, IdsnnError, UsageError
+from .errors import BundleError, IdsnnError, UsageError, first_line
 from .manifest import Bundle
 from .onnx_allowed import check_model
 
@@ -76,7 +76,7 @@ class Graph:
         try:
             values: list[Array] = self.session.run(list(outputs), dict(feeds))
         except Exception as cause:  # onnxruntime's errors share no base class
-            raise BundleError(f"{self.where}: fails while running ({_first_line(cause)})") from cause
+            raise BundleError(f"{self.where}: fails while running ({first_line(cause)})") from cause
         for name, value in zip(outputs, values, strict=True):
             if not np.isfinite(value).all():
                 raise BundleError(f"{self.where}: {name} is not finite; the network's weights are broken")
@@ -112,7 +112,7 @@ def _load(data: bytes, where: str, options: Options) -> Any:
     except IdsnnError:
         raise
     except Exception as cause:  # protobuf, Unicode and runtime errors that share no base class
-        raise BundleError(f"{where}: onnxruntime cannot load it ({_first_line(cause)})") from cause
+        raise BundleError(f"{where}: onnxruntime cannot load it ({first_line(cause)})") from cause
 
 
 def _signature(values: Sequence[Any], where: str) -> dict[str, Shape]:
@@ -130,7 +130,3 @@ def _fits(wanted: Shape, found: Shape) -> bool:
 
 def _words(shape: Shape) -> str:
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__

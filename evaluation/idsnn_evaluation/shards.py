@@ -20,7 +20,7 @@ import numpy as np
 
 from idsnn_deploy.array_file import MAX_BYTES, read_npz
 from idsnn_deploy.arrays import Array
-from idsnn_deploy.errors import BundleError, DataError, UsageError
+from idsnn_deploy.errors import BundleError, DataError, UsageError, first_line
 from idsnn_deploy.files import canonical_json, read_bytes, replacing, sha256
 from idsnn_deploy.json_file import parse_json
 from idsnn_deploy.json_types import NOT_EMPTY, Count, Positive, read, write
@@ -137,7 +137,7 @@ def read_shard(path: str | os.PathLike[str]) -> Shard:
         arrays = read_npz(data)
         about: About = read(About, parse_json(arrays.pop("about").tobytes()), "about")
     except Exception as cause:  # zipfile, zlib, numpy and JSON raise a dozen kinds
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        reason = first_line(cause)
         raise DataError(f"{path}: is no shard that can be read ({reason}); run it again") from cause
     if about.format_version != FORMAT_VERSION:
         raise DataError(f"{path}: shard format {about.format_version}; this version reads {FORMAT_VERSION}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.commands import require_extra
-from idsnn_deploy.errors import BundleError, GraphError, UsageError
+from idsnn_deploy.errors import BundleError, GraphError, UsageError, first_line
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.golden import read_golden
 from idsnn_deploy.json_file import parse_json
@@ -121,7 +121,7 @@ def _onnx(path: Path) -> Artefact:
     except BundleError:
         raise
     except Exception as error:  # onnxruntime's own errors share no class
-        raise BundleError(f"{path}: not a model that onnxruntime loads ({str(error).splitlines()[0]})") from error
+        raise BundleError(f"{path}: not a model that onnxruntime loads ({first_line(error)})") from error
     port, outputs = ready.get_inputs()[0], {each.name: each.shape for each in ready.get_outputs()}
     if port.name not in ("image", "input") or "step_logits" not in outputs:
         raise UsageError(f"{path}: has no `image` or `input`, or no `step_logits`; compare model.onnx or a probe")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from idsnn_deploy.errors import IdsnnError, UsageError
+from idsnn_deploy.errors import IdsnnError, UsageError, first_line
 
 
 def is_import_path(name: str) -> bool:
@@ -45,7 +45,7 @@ def reason(error: BaseException) -> str:
     """An error of a user's code in one line: its type and the first line of its message; ours says it all itself."""
     if isinstance(error, IdsnnError):
         return str(error)
-    first = (str(error).strip().splitlines() or [""])[0]
+    first = first_line(error, "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 

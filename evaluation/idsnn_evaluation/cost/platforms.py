@@ -26,7 +26,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from idsnn_deploy.errors import UsageError
+from idsnn_deploy.errors import UsageError, first_line
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.json_file import parse_json
 from idsnn_deploy.json_types import Text, fits
@@ -96,7 +96,7 @@ def read_platforms(path: str | os.PathLike[str]) -> tuple[Platform, ...]:
     try:
         body = parse_json(data) if file.suffix == ".json" else _toml(data.decode(), file)
     except (ValueError, RecursionError) as cause:  # both decoders' errors are ValueErrors
-        raise UsageError(f"{file}: cannot be read ({str(cause).splitlines()[0]})") from cause
+        raise UsageError(f"{file}: cannot be read ({first_line(cause)})") from cause
     entries = body.get("platforms") if isinstance(body, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UsageError(

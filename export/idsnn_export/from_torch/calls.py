@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from idsnn.networks.arguments import arguments
 from idsnn.neuron import LIF
-from idsnn_deploy.errors import GraphError, UnsupportedError
+from idsnn_deploy.errors import GraphError, UnsupportedError, first_line
 
 from ..graph.shapes import Shape
 from . import functions, layouts, max_pooling, over_time, own_nodes, spikingjelly_calls
@@ -99,7 +99,7 @@ def record_forward(calls: Calls, forward: Callable[..., Any], x: Value, timestep
     except (UnsupportedError, GraphError):
         raise
     except Exception as error:  # whatever the model's own code raises at a stand-in for a tensor
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         at = raised_at(error)
         raise UnsupportedError(f"{calls.described(at)}: its forward cannot be traced: {reason}") from error
 
@@ -354,7 +354,7 @@ class Calls:
                     x = torch.empty(self.batch, *shape, device="meta", dtype=_dtype(module))
                     out = functional_call(module, given, (x,))
             except (RuntimeError, ValueError, IndexError) as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = first_line(error)
                 raise GraphError(f"{self.described_layer(path, module)}: does not take {shape} ({reason})") from None
             if out.shape[:1] != (self.batch,):
                 raise UnsupportedError(

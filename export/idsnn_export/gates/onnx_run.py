@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 from idsnn_deploy.arrays import Array
-from idsnn_deploy.errors import BundleError
+from idsnn_deploy.errors import BundleError, first_line
 from idsnn_deploy.onnx_allowed import check_model
 
 
@@ -45,7 +45,7 @@ def run(ready: onnxruntime.InferenceSession, x: Array, outputs: list[str]) -> li
     try:
         return _run(ready, x, outputs)
     except Exception as cause:  # onnxruntime's errors share no base class
-        raise BundleError(f"model: fails while running ({str(cause).splitlines()[0][:300]})") from cause
+        raise BundleError(f"model: fails while running ({first_line(cause)})") from cause
 
 
 def _run(ready: onnxruntime.InferenceSession, x: Array, outputs: list[str]) -> list[Array]:

@@ -28,7 +28,7 @@ import nir
 import numpy as np
 from h5py import h5z
 
-from idsnn_deploy.errors import GraphError, UnsupportedError
+from idsnn_deploy.errors import GraphError, UnsupportedError, first_line
 from idsnn_deploy.files import read_bytes
 
 from ..graph.bounds import check_run
@@ -70,8 +70,8 @@ def read_nir_bytes(data: bytes, path: str) -> nir.NIRGraph:
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from None
     except Exception as error:  # HDF5 fails in more ways than it documents
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise GraphError(f"{path}: not a NIR file that can be read ({type(error).__name__}: {reason})") from error
+        said = f"{type(error).__name__}: {first_line(error, '')}"
+        raise GraphError(f"{path}: not a NIR file that can be read ({said})") from error
     return graph
 
 
@@ -219,7 +219,7 @@ def _node(content: dict[str, Any], where: str) -> nir.NIRNode:
     try:
         return nir.dict2NIRNode(content)
     except Exception as error:  # assertions and index errors, for whatever does not fit together
-        reason = (str(error).strip().splitlines() or ["its fields do not fit together"])[0]
+        reason = first_line(error, "its fields do not fit together")
         raise GraphError(f"{where} ({kind}): {reason}") from error
 
 
