@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "idsnn trains with Python 3.11 or newer; set PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@echo "installing into .venv: $(if $(TORCH),2 GB,6 GB on Linux with x86-64 (2 GB with TORCH=cpu)) on the disk, torch and what it brings; nothing is fetched twice"
+	@echo "installing into .venv: $(if $(TORCH),under 2 GB,6 GB on Linux with x86-64 (under 2 GB with TORCH=cpu)) on the disk, torch and what it brings; nothing is fetched twice"
 	$(BIN)/uv pip install $(if $(TORCH),--torch-backend $(TORCH)) --python $(BIN)/python --constraint constraints.txt --editable '.[all,bench,dev]'
 	@touch $@
 

@@ -87,3 +87,31 @@ def test_the_bundle_that_ships_is_small_whole_and_right_on_this_machine(capsys: 
     assert len(pictures) == 10
     for path in pictures:
         assert session.labels[int(session(path).argmax())] == path.stem.removeprefix("digit-")
+
+
+def test_the_bundle_of_events_that_ships_is_small_whole_and_right_on_this_machine(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = EXAMPLES / "events"
+    recordings = sorted(folder.glob("*.npy"))
+    assert sum(path.stat().st_size for path in (folder / "bundle").iterdir()) < 1 << 20
+    assert main(["check", str(folder / "bundle")]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("PASS")
+    assert main(["run", str(folder / "bundle"), *map(str, recordings)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [[str(path), path.stem] for path in recordings]
+    assert [path.stem for path in recordings] == ["right", "up-left"]
+
+
+def test_recordings_that_ship_are_as_they_are_made_and_go_where_they_say(tmp_path: Path) -> None:
+    made = example("events/recordings")
+    made.main([str(tmp_path), "--train", "1", "--test", "1"])
+    assert len(list(tmp_path.rglob("*.npy"))) == 16
+    for name, (x, y) in {"right": (1, 0), "up-left": (-1, -1), "down": (0, 1)}.items():
+        found = np.load(tmp_path / "test" / name / "000.npy")
+        if name != "down":
+            np.testing.assert_array_equal(found, np.load(EXAMPLES / "events" / f"{name}.npy"))
+        early, late = np.array_split(found, 2)
+        for axis, way in (("x", x), ("y", y)):
+            moved = late[axis].mean() - early[axis].mean()
+            assert moved * way > 2 if way else abs(moved) < 2

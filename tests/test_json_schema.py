@@ -219,6 +219,7 @@ def test_an_energy_is_least_and_most(body: Any) -> None:
 
 BUNDLES = [
     ROOT / "examples" / "digits" / "bundle",
+    ROOT / "examples" / "events" / "bundle",
     ROOT / "tests" / "data" / "tiny",
     ROOT / "tests" / "data" / "tiny_frames",
 ]
