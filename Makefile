@@ -78,10 +78,12 @@ test-oldest: install
 browser:
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
-# Generated C on 64-bit and 32-bit Arm, under qemu.
-DEVICES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static
+# Generated C on 64-bit and 32-bit Arm and on bare Cortex-M4 and M7, under qemu.
+DEVICES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static \
+  gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 devices: install
 	command -v aarch64-linux-gnu-gcc && command -v arm-linux-gnueabihf-gcc && command -v qemu-arm-static \
+	  && command -v arm-none-eabi-gcc && command -v qemu-system-arm \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEVICES); }
 	$(BIN)/python -m pytest tests/test_c_devices.py
 

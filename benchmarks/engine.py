@@ -28,11 +28,12 @@ import torch
 from torch import nn
 
 from idsnn import SpikingResNet
+from idsnn_deploy.c_library import ISAS
 from idsnn_deploy.golden import read_golden
 from idsnn_deploy.manifest import read_bundle
 from idsnn_export import read_nir, to_nir, to_onnx
 from idsnn_export.c.quantize import integer_network
-from idsnn_export.c.write import ISAS, channels_last, write_c
+from idsnn_export.c.write import channels_last, write_c
 from idsnn_export.graph.metadata import read_metadata
 from idsnn_export.lowering import calibrate
 from idsnn_export.reference.integer import IntegerNetwork, run_integer
@@ -84,7 +85,7 @@ def compiled(network: IntegerNetwork, pixels: Any, isa: str, folder: Path) -> Ru
         "-O3",
         "-march=native",
         "-std=c99",
-        *ISAS[isa][0].split(),
+        *ISAS[isa].split(),
         "-shared",
         "-fPIC",
         "-o",

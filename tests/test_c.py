@@ -405,6 +405,12 @@ int main(void) {
   int kept = 1;
   for (size_t i = 0; i < sizeof arena - IDSNN_ARENA_BYTES; i++) kept &= behind[i] == 0x5a;
   printf("%d %lld\\n", kept, (long long)idsnn_additions);
+  memset(arena, 0x5a, sizeof arena);
+  kept = idsnn_start(arena, IDSNN_STREAM_ARENA_BYTES) == 0;
+  for (int t = 0; t < IDSNN_TIMESTEPS; t++)
+    kept &= idsnn_step(idsnn_golden_pixels, logits, arena, IDSNN_STREAM_ARENA_BYTES) == 0;
+  for (size_t i = IDSNN_STREAM_ARENA_BYTES; i < sizeof arena; i++) kept &= ((const uint8_t *)arena)[i] == 0x5a;
+  printf("%d\\n", kept);
   return 0;
 }
 """
@@ -420,8 +426,51 @@ def test_an_arena_too_small_is_an_error_code_and_nothing_is_written_beyond_one_t
     done = subprocess.run([folder / "idsnn"], capture_output=True, text=True, check=True).stdout.splitlines()
     assert done[:3] == ["-1 -1 -1 -1", "7 0", "0"]
     kept, additions = map(int, done[3].split())
-    assert kept == 1
+    assert (kept, done[4]) == (1, "1")
     assert additions == expected_additions()
+
+
+HEAP = """
+#include <stdlib.h>
+#include "golden.h"
+#include "idsnn_model.h"
+int main(void) {
+  void *arena = malloc(IDSNN_ARENA_BYTES), *stream = malloc(IDSNN_STREAM_ARENA_BYTES);
+  int32_t logits[IDSNN_CLASSES], answer[IDSNN_CLASSES];
+  int differ = idsnn_run_in(idsnn_golden_pixels, logits, arena, IDSNN_ARENA_BYTES) != IDSNN_OK;
+  differ += idsnn_start(stream, IDSNN_STREAM_ARENA_BYTES) != IDSNN_OK;
+  for (int t = 0; t < IDSNN_TIMESTEPS; t++) {
+    const size_t frame = IDSNN_FRAMES == 1 ? 0 : (size_t)t * (IDSNN_PIXELS / IDSNN_FRAMES);
+    int32_t now[IDSNN_CLASSES];
+    differ += idsnn_step(idsnn_golden_pixels + frame, now, stream, IDSNN_STREAM_ARENA_BYTES) != IDSNN_OK;
+    idsnn_read_out(now, t, answer);
+  }
+  for (int i = 0; i < IDSNN_CLASSES; i++) differ += logits[i] != idsnn_golden_logits[i] || answer[i] != logits[i];
+  free(arena);
+  free(stream);
+  return differ != 0;
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind here")
+@pytest.mark.parametrize("isa", ["portable", pytest.param("avx2", marks=needs_avx2)])
+@pytest.mark.parametrize(
+    "name", ["wide", "residual", "recurrent", "reset_by_subtraction_recurrent", "leaky_integrator"]
+)
+def test_no_byte_of_the_arena_is_read_before_it_is_written_nor_one_beside_it(
+    name: str, isa: str, tmp_path: Path
+) -> None:
+    graph = wide(seed=4) if name == "wide" else graphs.CASES[name].build()
+    write_c(tmp_path, network_of(graph), name, counts(graph), ["a"], isa)
+    (tmp_path / "main.c").write_text(HEAP)
+    done = make(tmp_path, "idsnn", flags="-O1 -g")
+    assert done.returncode == 0, done.stderr
+    watched = ["valgrind", "-q", "--error-exitcode=9", tmp_path / "idsnn"]
+    answer = subprocess.run(watched, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
 
 
 def expected_additions() -> int:

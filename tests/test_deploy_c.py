@@ -199,6 +199,15 @@ def test_a_folder_that_others_can_write_to_is_not_run_from(tmp_path: Path) -> No
 
 @needs_compiler
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("isa", ["dsp", "another"])
+def test_sums_for_another_processor_are_left_to_the_portable_form(isa: str, tmp_path: Path) -> None:
+    text = "#ifdef IDSNN_DSP\n#error not here\n#endif\n" + MODEL
+    bundle = signed(with_c(tmp_path / "bundle", idsnn_model_dot_c=text), isa)
+    assert Session(bundle, "c")(tiny.images(1)).shape == (1, 3)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("quick")
 def test_c_of_another_network_is_refused(tmp_path: Path) -> None:
     header = HEADER.replace("({frames} * 30)", "30").replace("{frames}", "1").replace("{unit}", "1.0")
     bundle = with_c(tmp_path / "bundle", idsnn_model_dot_h=header.replace("CLASSES 3", "CLASSES 4"))

@@ -30,7 +30,7 @@ COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-DIDSNN_NO_STATIC_ARENA", "-shared", "-fPIC")
 SELF_TEST = ("main.c", "golden.h")
 # What sums of weights are written for: the compiler's flags.
-ISAS = {"portable": "", "avx2": "-mavx2 -DIDSNN_AVX2"}
+ISAS = {"portable": "", "avx2": "-mavx2 -DIDSNN_AVX2", "dsp": "-DIDSNN_DSP"}
 LONGEST = 600  # seconds that a compiler may take
 
 
@@ -105,7 +105,8 @@ def _flags(bundle: Bundle) -> list[str]:
     x86 = platform.machine() in ("x86_64", "AMD64")
     own = os.environ.get("CFLAGS", "-O3 -march=native" if x86 else "-O3")  # the key has the processor, too
     isa = ISAS.get("" if bundle.manifest.c is None else bundle.manifest.c.isa, "")
-    here = isa if "avx2" in _processor().split() else ""  # without, the same files are the portable form
+    has = "avx2" in isa and "avx2" in _processor().split()  # else the same files are the portable form
+    here = isa if has else ""
     return [*shlex.split(own), *shlex.split(here), *FLAGS]
 
 

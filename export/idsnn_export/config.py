@@ -13,7 +13,7 @@ from idsnn_deploy.flags import about, flag
 from idsnn_deploy.manifest import Encoding, Holds, ProfileName
 
 Format = Literal["nir", "onnx", "all", "c"]
-Isa = Literal["portable", "avx2"]
+Isa = Literal["portable", "avx2", "dsp"]
 Pooling = Literal["avg", "sum"]
 GRAPHS = ("onnx", "step", "probe")
 
@@ -45,7 +45,7 @@ class ExportConfig:
         "all", "model.nir, model.onnx, or both; c: a folder of C99 instead of a bundle", group="files"
     )
     with_c: bool = flag(False, "also the network in C99, in BUNDLE/c, for idsnn-deploy --variant c")
-    isa: Isa = flag("portable", "of C: C99 alone, or with AVX2's instructions for its sums")
+    isa: Isa = flag("portable", "of C: C99 alone, or its sums with AVX2's instructions, or those of Cortex-M4 and M7")
     graphs: tuple[str, ...] = flag(GRAPHS, "which ONNX graphs, of onnx, step and probe", "LIST")
     int8: bool = flag(False, "also 8-bit convolutions, gated by accuracy, and their probe")
     weights_int8: bool = flag(False, "also 8-bit weights, for size alone")

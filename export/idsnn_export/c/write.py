@@ -17,7 +17,7 @@ from ..reference.integer import IntegerNetwork, run_integer
 from .emit import model_files, resource, wrapped
 
 FIXED = ("idsnn_kernels.c", "idsnn_kernels.h", "main.c", "Makefile")
-FURTHER = {"portable": (), "avx2": ("idsnn_avx2.h",)}  # what has the sums of `ISAS`
+FURTHER = {"portable": (), "avx2": ("idsnn_avx2.h",), "dsp": ("idsnn_dsp.h",)}  # what has the sums of `ISAS`
 Bytes = NDArray[np.uint8]
 
 

@@ -118,6 +118,9 @@ static const int16_t masks[16][4][16] = { /* [four bits of a pattern][which of t
     }                                                                                                                 \
     for (size_t t = 0; t < (steps); t++) ENTER(held[t], unit, x + t * next, lanes, n)                                 \
   }
+#if defined(IDSNN_DSP)
+#include "idsnn_dsp.h"
+#else
 #ifdef IDSNN_AVX2
 #include "idsnn_avx2.h"
 #else
@@ -125,6 +128,7 @@ ADD(narrow32_all, IDSNN_STEPS, 32, int16_t, int8_t, NARROW)
 ADD(narrow16_all, IDSNN_STEPS, 16, int16_t, int8_t, NARROW)
 #endif
 ADD(narrow8_all, IDSNN_STEPS, 8, int16_t, int8_t, NARROW)
+#endif
 ADD(wide8_all, IDSNN_STEPS, 8, int32_t, int8_t, WIDE)
 ADD(wide16_all, IDSNN_STEPS, 8, int32_t, int16_t, WIDE)
 ADD(narrow16_one, 1, 16, int16_t, int8_t, NARROW)
@@ -144,8 +148,10 @@ static void add_spikes(const reader *r, const piece *g, const piece *end, size_t
   x += group * n;
   if (p->exact != IDSNN_WIDE) {
     const int8_t *w = p->weights8;
+#ifndef IDSNN_DSP
     if (all && WIDEST == 32)
       for (; c + 32 <= stride; c += 32) narrow32_all(g, end, list, w + c, stride, unit + c, x + c, next, n - c);
+#endif
     for (; c + 16 <= stride; c += 16)
       (all ? narrow16_all : narrow16_one)(g, end, list, w + c, stride, unit + c, x + c, next, n - c);
     if (c < stride) (all ? narrow8_all : narrow8_one)(g, end, list, w + c, stride, unit + c, x + c, next, n - c);
