@@ -294,10 +294,12 @@ class _Phase:
         return {"spikes": self.config.timesteps * float(rates.total()), "pull": float(self.pull.state["integral"])}
 
     def _name_odd_layers(self, rates: dict[str, float]) -> None:
-        for name, what in odd_layers(rates).items():
-            if name not in self.warned:
-                self.warned.add(name)
-                self.display.say(f"layer {name} is {what}: it fires at {rates[name]:.2%}")
+        odd = {name: what for name, what in odd_layers(rates).items() if name not in self.warned}
+        self.warned |= odd.keys()
+        for what, means in (("dead", "hardly ever"), ("saturated", "nearly always")):
+            names = [f"{name} {rates[name]:.2%}" for name, each in odd.items() if each == what]
+            if names:
+                self.display.say(f"{what} so far, of {len(rates)} layers (they fire {means}): {', '.join(names)}")
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
