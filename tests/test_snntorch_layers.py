@@ -77,6 +77,13 @@ ROWS: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {  # what is done
     "torch.add(a, b, alpha=2), torch.sub": (
         lambda net, s: torch.sub(torch.add(net.conv2(s), s, alpha=2), s, alpha=0.5), 1,
     ),
+    "x.view(x.size(0), 64, 4).sum(2), a population for each class": (
+        lambda net, s: net.fc(s.flatten(1).view(s.size(0), 64, 4).sum(2)), 64,
+    ),
+    "x.view(x.size(0), 4, -1).mean(dim=1)": (
+        lambda net, s: net.fc(s.flatten(1).view(s.size(0), 4, -1).mean(dim=1)), 64,
+    ),
+    "x.flatten(2).mean(-1)": (lambda net, s: net.fc(s.flatten(2).mean(-1)), 4),
     "x * self.scale": (lambda net, s: net.conv2(s) * net.scale, 1),
     "x.contiguous().float().to(device)": (lambda net, s: net.conv2(s.contiguous().float().to("cpu")), 1),
 }  # fmt: skip
@@ -125,6 +132,9 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "x.mean(0)": (lambda net, s: net.conv2(s).mean(0), "reduces over the batch"),
     "x - x.mean()": (lambda net, s: s - s.mean(), "reduces over the batch; samples"),
     "F.dropout(x)": (lambda net, s: net.conv2(F.dropout(s)), "training=self.training"),
+    "weights on x.view(x.size(0), 64, 4)": (
+        lambda net, s: F.linear(s.flatten(1).view(s.size(0), 64, 4), torch.eye(4)), "groups; give it what layers give",
+    ),
     "torch.where, masks": (lambda net, s: torch.where(s, net.conv2(s), s), "`where` at .* has no NIR form"),
     "another device's random numbers": (lambda net, s: net.conv2(s) + torch.rand_like(s), "noise"),
     "nn.MaxPool2d(2, ceil_mode=True)": (lambda net, s: net.conv2(F.max_pool2d(s, 3, ceil_mode=True)), "ceil_mode"),
@@ -157,6 +167,14 @@ def test_what_is_joined_is_not_swapped() -> None:
 
     with pytest.raises(ParityError):
         agree(*built("torch.cat([a, b], 1) before a convolution"), spoil)
+
+
+def test_a_population_is_not_its_neighbours() -> None:
+    def spoil(graph: Any) -> None:
+        graph.nodes["votes"].weight = graph.nodes["votes"].weight[:, ::-1].copy()
+
+    with pytest.raises(ParityError):
+        agree(*built("x.view(x.size(0), 64, 4).sum(2), a population for each class"), spoil)
 
 
 def test_functions_and_modules_are_the_same_layers() -> None:

@@ -13,7 +13,7 @@ from snntorch import utils
 from test_snntorch_neurons import free
 from torch import Tensor, nn
 
-from idsnn_deploy.errors import UnsupportedError
+from idsnn_deploy.errors import ParityError, UnsupportedError
 from idsnn_export.from_torch.convert import prepare, to_nir
 from idsnn_export.from_torch.stepping import run_model, run_prepared
 from idsnn_export.gates.parity import exact_gate, float_gate
@@ -133,6 +133,35 @@ def beside(net: Any, x: Tensor) -> Any:
     return total
 
 
+def membrane_of_the_layer(net: Any, x: Tensor) -> Any:
+    utils.reset(net)
+    out = []
+    for _ in range(net.num_steps):
+        net.lif2(net.fc2(net.lif1(net.fc1(x))))
+        out.append(net.lif2.mem)
+    return torch.stack(out)
+
+
+def written_by_step(net: Any, x: Tensor) -> Any:
+    mem1, mem2 = net.lif1.reset_mem(), net.lif2.reset_mem()
+    spikes, membranes = torch.zeros(net.num_steps, x.size(0), 4), torch.empty(x.size(0), net.num_steps, 4)
+    for t in range(net.num_steps):
+        spk1, mem1 = net.lif1(net.fc1(x), mem1)
+        spk2, mem2 = net.lif2(net.fc2(spk1), mem2)
+        spikes[t] = spk2
+        membranes[:, t] = mem2
+    return spikes, membranes
+
+
+def written_behind_the_batch(net: Any, x: Tensor) -> Any:
+    return written_by_step(net, x)[1].max(1)[0]
+
+
+def written_and_weighed(net: Any, x: Tensor) -> Any:
+    """A tensor of every step goes on as one that was stacked."""
+    return net.fc3(written_by_step(net, x)[0].mean(dim=0))
+
+
 LOOPS: dict[str, tuple[Callable[..., Any], bool, str, bool]] = {  # forward, init_hidden, readout, frames
     "return torch.stack(spk_rec), torch.stack(mem_rec)": (
         loop(lambda net, spk, mem: (torch.stack(spk, dim=0), torch.stack(mem, dim=0))),
@@ -174,6 +203,22 @@ LOOPS: dict[str, tuple[Callable[..., Any], bool, str, bool]] = {  # forward, ini
     "a layer called before the loop; the last step's spikes": (outside, False, "last", False),
     "total = total + spk + current, a layer of the image": (beside, False, "sum", False),
     "total = torch.zeros(N, K); total += spk": (accumulated, False, "sum", False),
+    "torch.stack(spk).view(T, N, K, P).sum(-1)": (
+        loop(lambda net, spk, mem: torch.stack(spk).view(STEPS, -1, 2, 2).sum(-1)),
+        False,
+        "mean",
+        False,
+    ),
+    "torch.stack(spk).sum(0).view(N, K, P).mean(2)": (
+        loop(lambda net, spk, mem: torch.stack(spk).sum(0).view(-1, 2, 2).mean(2)),
+        False,
+        "sum",
+        False,
+    ),
+    "init_hidden=True; self.lif2.mem after each call": (membrane_of_the_layer, True, "mean", False),
+    "out = torch.zeros(T, N, K); out[t] = spk": (written_by_step, False, "mean", False),
+    "out = torch.empty(N, T, K); out[:, t] = mem; out.max(1)[0]": (written_behind_the_batch, False, "max", False),
+    "self.fc(out.mean(dim=0)) of such a tensor": (written_and_weighed, False, "mean", False),
 }
 
 
@@ -247,11 +292,27 @@ def twice(net: Any, x: Tensor) -> Any:
     return spikes
 
 
-def written(net: Any, x: Tensor) -> Any:
+def half_written(net: Any, x: Tensor) -> Any:
     record = torch.zeros(net.num_steps, x.size(0), 4)
     for t in range(net.num_steps):
-        record[t] = net.lif2(net.fc2(net.lif1(net.fc1(x))[0]))[0]
+        record[t // 2] = net.lif2(net.fc2(net.lif1(net.fc1(x))[0]))[0]
     return record
+
+
+def written_in_part(net: Any, x: Tensor) -> Any:
+    record = torch.zeros(net.num_steps, x.size(0), 5)
+    for t in range(net.num_steps):
+        record[t, :, 1:] = net.lif2(net.fc2(net.lif1(net.fc1(x))[0]))[0]
+    return record
+
+
+def written_by_a_view(net: Any, x: Tensor) -> Any:
+    """What the view writes is in the tensor, and no constant."""
+    record = torch.zeros(net.num_steps * x.size(0), 4)
+    view = record.view(net.num_steps, x.size(0), 4)
+    for t in range(net.num_steps):
+        view[t] = net.lif2(net.fc2(net.lif1(net.fc1(x))[0]))[0]
+    return net.fc2(net.lif1(net.fc1(x))[0]) + record[: x.size(0)]
 
 
 LINE = r" at test_snntorch_loops\.py:\d+"
@@ -290,7 +351,16 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
         rf"^lif1 \(Leaky\){LINE}: hears back .* of 2 steps before|step 2 is not",
     ),
     "a neuron twice a step": (twice, rf"^lif1 \(Leaky\){LINE}: is called twice"),
-    "a tensor written into": (written, r"`add_`|`setitem`"),
+    "a tensor of which half the steps are written": (
+        half_written,
+        rf"Net{LINE}: reads .* 3 of 6 steps are written; wr",
+    ),
+    "a tensor written into through a view": (written_by_a_view, rf"`add`{LINE}: adds a constant"),
+    "groups as the answer": (
+        loop(lambda net, spk, mem: torch.stack(spk).view(STEPS, -1, 2, 2)),
+        rf"the answer{LINE}: is joined of several layers, or in groups",
+    ),
+    "a tensor written into in part": (written_in_part, rf"`setitem`{LINE}: writes something else than a step at its"),
     "the last steps alone": (loop(lambda net, spk, mem: torch.stack(spk[2:])), rf"the answer{LINE}: has 4 of 6 steps"),
     "a sum of the last steps": (
         loop(lambda net, spk, mem: torch.stack(spk[2:]).sum(0)),
@@ -385,3 +455,36 @@ def test_one_frame_is_a_sequence_of_one() -> None:
     model.run = lambda net, x: net.lif1(net.fc1(x[0]))[0]  # nothing is set, and nothing stacked
     reference = trace(to_nir(model, (6,), timesteps=1), x[:1], 1)
     float_gate(reference, "snnTorch", *run_model(model, x[:1], 1, frames=True))
+
+
+class Keeps(nn.Module):
+    """Writes into a buffer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 3), free(snn.Leaky(0.7, 0.6))
+        self.register_buffer("record", torch.zeros(STEPS, 1, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.record, mem = torch.zeros(STEPS, x.size(0), 3), None
+        for step in range(STEPS):
+            self.record[step], mem = self.lif(self.fc(x), mem)
+        return self.record.sum(0)
+
+
+def test_tensors_and_attributes_are_afterwards_what_they_were() -> None:
+    model = Keeps().eval()
+    graph = to_nir(model, (6,))
+    assert type(model.record) is Tensor
+    model.record[0] = 1
+    assert float(model.record.sum()) == 3 * model.record.shape[1]
+    assert type(model.lif.mem) is Tensor
+    x = np.random.default_rng(0).normal(0.4, 1.5, (5, 6)).astype(np.float32)
+    float_gate(trace(graph, x, STEPS), "snnTorch", *run_model(model, x, STEPS))
+
+
+def test_spikes_in_place_of_the_membrane_that_is_read_fail_the_gate() -> None:
+    model, x = built(membrane_of_the_layer, True)
+    spikes = to_nir(built(hidden, True)[0], x.shape[1:], timesteps=STEPS)
+    with pytest.raises(ParityError, match="outputs differ"):
+        float_gate(trace(spikes, x, STEPS), "snnTorch", *run_model(model, x, STEPS))

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from idsnn.networks.arguments import arguments
 from idsnn.neuron import LIF
 from idsnn_deploy.errors import GraphError, UnsupportedError, first_line
 
@@ -25,83 +24,29 @@ from . import functions, layouts, max_pooling, over_time, own_nodes, spikingjell
 from .cells import Fire, Weigh
 from .fold_batchnorm import columns
 from .nodes import refuse_layer
-from .origin import raised_at
 from .snntorch_neurons import HANDED, MEMBRANE, Readout, kind_in
 from .stand_in import StandIn, source_line
 from .states import States
 from .sum_pooling import SumPool2d
-from .values import Joined, Largest, NotOneStepError, Op, ReasonError, Sequence, State, Sum, Total, Value, full_shape
+from .values import (
+    Grouped,
+    Joined,
+    Largest,
+    NotOneStepError,
+    Op,
+    ReasonError,
+    Sequence,
+    State,
+    Sum,
+    Total,
+    Value,
+    full_shape,
+)
+from .written import Written, WrittenTensor
 
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 LEAVES = ("torch.nn.", "snntorch.")
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-
-
-class Recorded(NamedTuple):
-    """What a forward did.
-
-    Attributes:
-        answer: what it returns, the first of several.
-        calls: of each spiking layer by its path, in the order of their first steps.
-        whole: it is a run over all steps, from rest; else it is one step.
-        origin: the line that the model comes from.
-    """
-
-    answer: Value
-    calls: dict[str, list[Op]]
-    whole: bool
-    origin: str = ""
-
-
-def record(
-    model: nn.Module,
-    function: str,
-    shape: Shape,
-    timesteps: int | None,
-    *,
-    frames: bool,
-    nodes: own_nodes.Nodes,
-    origin: str = "",
-) -> Recorded:
-    """One run of `model`'s forward, or of another of its functions.
-
-    Args:
-        model: in any mode; it is left as it was.
-        function: the name of what is run.
-        shape: of one sample at one step.
-        timesteps: T, for a forward that asks for it, and for frames.
-        frames: the input is (T, N, ...), else (N, ...).
-        nodes: the caller's own table, whose types are layers.
-        origin: the line that the model comes from, named where none of its own code is to blame.
-
-    Raises:
-        UnsupportedError, GraphError: something that has no form in NIR, with layer and line.
-        NotOneStepError: the forward wants frames.
-    """
-    calls = Calls(model, shape, timesteps, nodes, origin)
-    x: Value = Sum(((Op("the input", None, (), None, shape), 1.0),), shape)
-    if frames:
-        every = (Op("the input", None, (), t, shape) for t in range(timesteps or 0))
-        x = Sequence(tuple(Sum(((op, 1.0),), shape) for op in every))
-    with calls.listening():
-        answer = record_forward(calls, getattr(model, function), x, timesteps)
-    return Recorded(calls.answer(answer), calls.calls, calls.states.set, origin)
-
-
-def record_forward(calls: Calls, forward: Callable[..., Any], x: Value, timesteps: int | None) -> Any:
-    """Runs the model's code; `source_line` looks for the model's lines above this frame."""
-    try:
-        asked = arguments(forward, timesteps, State(None))
-    except UnsupportedError as error:
-        raise UnsupportedError(f"{calls.described()}: {error}") from None
-    try:
-        return forward(calls.wrap(x), **{name: calls.wrap(each) for name, each in asked.items()})
-    except (UnsupportedError, GraphError):
-        raise
-    except Exception as error:  # whatever the model's own code raises at a stand-in for a tensor
-        reason = first_line(error)
-        at = raised_at(error)
-        raise UnsupportedError(f"{calls.described(at)}: its forward cannot be traced: {reason}") from error
 
 
 class Calls:
@@ -115,7 +60,7 @@ class Calls:
         self.owners = {id(p): path.rpartition(".")[0] for path, p in model.named_parameters()}
         self.batch = next(n for n in (11, 13, 17, 19, 23, 29, 31, 37) if n not in (*shape, timesteps))
         self.calls: dict[str, list[Op]] = {}
-        self.states = States(model)
+        self.states, self.written = States(model), Written(self)
         self._within: list[str] = []
         self._count = 0
         self._changed: list[Any] = []
@@ -141,7 +86,7 @@ class Calls:
 
         nn.Module.__call__ = call  # type: ignore[method-assign]
         try:
-            with self.states.at_rest():
+            with self.states.at_rest(), self.states.readable(self._remembered), self.written.restored():
                 yield
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]
@@ -183,6 +128,8 @@ class Calls:
         if any(each is changed for each in args for changed in self._changed):
             raise UnsupportedError(f"{self._here(plain)}: reads a tensor that was changed in place; write x = x + y")
         try:
+            if plain == "setitem":
+                return self.written.write(*args)
             if do is None:
                 instead = functions.INSTEAD.get(plain, "use layers, sums, pooling and reshaping")
                 raise ReasonError(f"has no NIR form; {instead}")
@@ -214,6 +161,8 @@ class Calls:
             return {name: self._read(each) for name, each in given.items()}
         if isinstance(given, (tuple, list)) and not isinstance(given, torch.Size):
             return type(given)(map(self._read, given))
+        if isinstance(given, WrittenTensor):
+            return self.written.read(given)
         return self._readable(given._value) if isinstance(given, StandIn) else given
 
     def _readable(self, value: Value) -> Value:
@@ -279,9 +228,9 @@ class Calls:
                     f"{self.described_layer(path, module)}: is given a sum over the steps; give it the mean"
                 )
             return Total(tuple(self.layer(path, module, step) for step in value.steps), value.factor)  # type: ignore[misc]
-        if isinstance(value, (Largest, State)):
+        if isinstance(value, (Largest, State, Grouped)):
             raise UnsupportedError(
-                f"{self.described_layer(path, module)}: is given a maximum or a state, and takes sums"
+                f"{self.described_layer(path, module)}: is given a maximum, a state or groups; give it what layers give"
             )
         if isinstance(value, Joined):
             return self._joined(path, module, value)
@@ -319,8 +268,19 @@ class Calls:
         ((op, _),) = spikes.terms
         if (module.init_hidden and not module.output) or (isinstance(module, LIF) and not states and not named):
             return spikes
-        membrane = MEMBRANE[kind_in(module)]
-        return (spikes, *(State(op, i, i == membrane, op.shape) for i in range(1, membrane + 1)))
+        return (spikes, *_states(op))
+
+    def _remembered(self, module: nn.Module, name: str) -> Any:
+        """The state of that name after a layer's last call; None where it was not called."""
+        calls = self.calls.get(self.paths.get(module, ""))
+        if not calls or type(module) in self.nodes:
+            return None
+        *others, membrane = _states(calls[-1])
+        return self.wrap(
+            {"mem": membrane, "syn": others[0] if others else None, "spk": Sum(((calls[-1], 1.0),), calls[-1].shape)}[
+                name
+            ]
+        )
 
     def fired(self, path: str, module: nn.Module, value: Value, shape: Shape | None = None) -> Sum:
         """The next step of a layer that remembers the one before."""
@@ -381,6 +341,11 @@ class Calls:
             returned = returned[0]
         if isinstance(returned, list) and returned and all(isinstance(each, StandIn) for each in returned):
             return over_time.stack(self, self._read(returned))
+        if isinstance(returned, WrittenTensor):
+            try:
+                return self.written.read(returned)
+            except ReasonError as error:
+                raise UnsupportedError(f"{self.described()}: {error}") from None
         if not isinstance(returned, StandIn):
             raise UnsupportedError(f"{self.described()}: gives no output that depends on its input")
         return self._readable(returned._value)
@@ -394,3 +359,9 @@ def _is_input(x: Any) -> bool:
 
 def _dtype(module: nn.Module) -> torch.dtype:
     return next((each.dtype for each in module.parameters()), torch.float32)
+
+
+def _states(op: Op) -> tuple[State, ...]:
+    """What a layer of snnTorch remembers after a call, its membrane last."""
+    membrane = MEMBRANE[kind_in(op.module)]
+    return tuple(State(op, i, i == membrane, op.shape) for i in range(1, membrane + 1))

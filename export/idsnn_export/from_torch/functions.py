@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import layouts, over_time
 from .cells import Weigh
-from .values import Joined, Largest, Layers, ReasonError, Sequence, Sum, Total, Value, full_shape
+from .values import Grouped, Joined, Largest, Layers, ReasonError, Sequence, Sum, Total, Value, full_shape
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
 
@@ -90,6 +90,8 @@ def scaled(value: Any, factor: float) -> Value:
         raise ReasonError(f"a factor of {factor} has no NIR form")
     if isinstance(value, Sum):
         return value.times(factor)
+    if isinstance(value, Grouped):
+        return Grouped(scaled(value.value, factor), value.shape)  # type: ignore[arg-type]  # of its own kind
     if isinstance(value, Joined):
         return Joined(tuple(part.times(factor) for part in value.parts))
     if isinstance(value, Sequence):
@@ -194,7 +196,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("repeat", "expand"), layouts.repeat),
     **dict.fromkeys(("transpose", "swapaxes"), layouts.transpose),
     **{name: getattr(layouts, name) for name in ("flatten", "unflatten", "squeeze", "unsqueeze", "permute")},
-    **{name: getattr(over_time, name) for name in ("stack", "unbind", "getitem", "select", "setitem", "mean", "amax")},
+    **{name: getattr(over_time, name) for name in ("stack", "unbind", "getitem", "select", "mean", "amax")},
     **dict.fromkeys(("cat", "concat", "concatenate"), over_time.cat),
     "sum": over_time.total,
     "max": over_time.maximum,

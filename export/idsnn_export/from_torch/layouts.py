@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from ..graph.shapes import Shape
-from .values import Axes, Joined, Layers, NotOneStepError, ReasonError, Sequence, Sum, Value, full_shape
+from .values import Axes, Grouped, Joined, Layers, NotOneStepError, ReasonError, Sequence, Sum, Total, Value, full_shape
 
 
 def same(r: Layers, x: Any, *_: Any, **__: Any) -> Any:
@@ -135,7 +135,11 @@ def _sample(r: Layers, x: Any, new: Shape) -> Any:
     """One step in another shape: axes of a sample that run together are a Flatten."""
     if x.shape == new:
         return x
+    if isinstance(x, Grouped):
+        return _sample(r, x.value, new)
     run = _together(x.shape, new)
+    if run is None and len(x.shape) == 1 and len(new) == 2 and isinstance(x, (Sum, Total)):
+        return Grouped(x, new)
     if run is None:
         raise ReasonError(
             f"makes {new} of {x.shape}; NIR can only let axes run together, from a whole axis to a whole axis"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Several
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from .layouts import reshaped
@@ -64,11 +65,6 @@ def select(r: Layers, x: Value, dim: int, index: int) -> Value:
     return getitem(r, x, (slice(None),) * dim + (index,))
 
 
-def setitem(r: Layers, *_: Any) -> None:
-    """Writing into a tensor."""
-    raise ReasonError("writes into a tensor, which has no NIR form; append to a list and torch.stack it")
-
-
 # ---- reductions ------------------------------------------------------------------------------------------------------
 
 
@@ -108,6 +104,9 @@ def _reduced(
         raise NotOneStepError("reduces over the batch; samples must not hear each other")
     if 0 in dims:
         raise ReasonError("reduces over the batch; samples must not hear each other")
+    axis = min(dims) - (len(old) - len(x.shape))
+    if pool is not None and len(x.shape) == 2 and len(dims) == 1 and axis >= 0 and not keepdim:
+        return _over_features(r, x, axis, pool is nn.AvgPool2d)
     maps = dims == {len(old) - 2, len(old) - 1} and len(x.shape) == 3
     if pool is None or not maps:
         raise ReasonError(
@@ -116,3 +115,20 @@ def _reduced(
     path, module = r.made("pool", (pool.__name__, *x.shape[1:]), lambda: pool(x.shape[1:]))
     pooled = r.layer(path, module, x)
     return pooled if keepdim else reshaped(r, pooled, old[:-2])
+
+
+def _over_features(r: Layers, x: Any, axis: int, mean: bool) -> Value:
+    """(K, P) → (K,) or (P,): weights of 1, or 1/n, on the n features of each group, as votes for a class count."""
+    if isinstance(x, Sequence):
+        return x.map(lambda step: _over_features(r, step, axis, mean))
+    groups, size = x.shape[1 - axis], x.shape[axis]
+    flat = reshaped(r, x, (r.batch, groups * size))
+
+    def make() -> nn.Module:
+        weight = torch.eye(groups).repeat(1, size) if axis == 0 else torch.eye(groups).repeat_interleave(size, 1)
+        linear = nn.Linear(groups * size, groups, bias=False)
+        linear.weight = nn.Parameter(weight / size if mean else weight, requires_grad=False)
+        return linear
+
+    path, module = r.made("votes", (groups, size, axis, mean), make)
+    return r.layer(path, module, flat)

@@ -16,11 +16,11 @@ from typing import Any
 from idsnn_deploy.errors import UnsupportedError
 from idsnn_deploy.readout import Readout
 
-from .calls import Recorded
 from .cells import Weigh, single
 from .network import INPUT, OUTPUT, Layer, Network
+from .recording import Recorded
 from .snntorch_neurons import Readout as Membrane
-from .values import Joined, Largest, Op, Sequence, Sum, Total, Value
+from .values import Largest, Op, Sequence, Sum, Total, Value
 
 Terms = tuple[tuple[Op, float], ...]
 Tree = tuple[Any, ...]
@@ -160,8 +160,8 @@ def _words(terms: Terms, now: int) -> str:
 def _answer(what: str, answer: Value, steps: int) -> tuple[dict[Op, float], Readout]:
     """What one step gives, and what becomes of it over the steps."""
     if isinstance(answer, (Sequence, Largest)):
-        if any(isinstance(step, Joined) for step in answer.steps):
-            raise UnsupportedError(f"{what}: is joined of several layers; give it one layer of weights")
+        if not all(isinstance(step, Sum) for step in answer.steps):
+            raise UnsupportedError(f"{what}: is joined of several layers, or in groups; give it one layer of weights")
         if len(answer.steps) != steps:
             raise UnsupportedError(f"{what}: has {len(answer.steps)} of {steps} steps; return all of them")
         each: list[Sum] = list(answer.steps)  # type: ignore[arg-type]

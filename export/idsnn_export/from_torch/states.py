@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from idsnn_deploy.errors import UnsupportedError
 
 from .spikingjelly_neurons import is_neuron, start
+from .stand_in import LIBRARIES
 from .values import Op, State, Sum
 
 STATES = ("spk", "syn", "mem")  # the names of snnTorch's states, in the order of their calls
@@ -42,6 +44,25 @@ class States:
         finally:
             for (neuron, name), value in zip(self._places, kept, strict=True):
                 setattr(neuron, name, value)
+
+    @contextmanager
+    def readable(self, remembered: Callable[[nn.Module, str], Any]) -> Iterator[None]:
+        """Inside, a forward that reads `lif.mem` of snnTorch reads what the layer remembers; libraries read as ever."""
+        original = nn.Module.__getattr__
+
+        def read(module: nn.Module, name: str) -> Any:
+            own = name in STATES and isinstance(module, SpikingNeuron)
+            if own and not sys._getframe(1).f_code.co_filename.startswith(LIBRARIES):
+                state = remembered(module, name)
+                if state is not None:
+                    return state
+            return original(module, name)
+
+        nn.Module.__getattr__ = read  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__getattr__ = original  # type: ignore[method-assign]
 
     def check(self, where: str, module: nn.Module, before: list[Op], handed: dict[str, Any]) -> None:
         """Refuses a state that is not that of the call before, or zeros at first.

@@ -14,11 +14,11 @@ from torch import nn
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
 from ..graph.shapes import Shape
-from .calls import record
 from .hooks import refuse_hooks
 from .network import Network
 from .origin import origin
 from .own_nodes import Nodes
+from .recording import record
 from .repeats import one_step
 from .values import NotOneStepError
 

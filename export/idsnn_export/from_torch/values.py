@@ -1,6 +1,7 @@
 """What a forward computes with while it is recorded: values that remember the layers that they come from.
 
     Sum        at one step, the sum of layers' outputs, each times a number
+    Grouped    features seen as groups, `view(N, K, P)`; only a sum over one of the two axes can read it
     Joined     several sums side by side, `torch.cat`; only weights can read it
     Sequence   a sum for every step: frames, or what was appended to a list and stacked
     Total      a factor times the sum over the steps of a sequence: its mean, its sum
@@ -92,7 +93,15 @@ class Joined:
         return (sum(part.shape[0] for part in self.parts), *self.parts[0].shape[1:])
 
 
-Step = Sum | Joined
+@dataclass(frozen=True)
+class Grouped:
+    """One axis of features seen as two, (K, P)."""
+
+    value: Sum | Total
+    shape: Shape
+
+
+Step = Sum | Joined | Grouped
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,7 @@ class State:
     shape: Shape = ()
 
 
-Value = Sum | Joined | Sequence | Total | Largest | State
+Value = Sum | Joined | Grouped | Sequence | Total | Largest | State
 
 
 def latest(terms: tuple[tuple[Op, float], ...]) -> int | None:
