@@ -163,7 +163,9 @@ def test_an_undecided_gate_warns_and_writes(run: Path, tmp_path: Path) -> None:
     assert (figures["outcome"] == "undecided") == any("8 bits" in each for each in opened.manifest.warnings)
 
 
-def test_another_framework_s_graph_becomes_a_bundle_that_takes_frames(tmp_path: Path) -> None:
+def test_another_framework_s_graph_becomes_a_bundle_that_takes_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     lif = nir.LIF(np.full(4, 2e-4), np.full(4, 2.0), np.zeros(4), np.full(4, 0.5), np.zeros(4))
     affine = nir.Affine(rng.integers(-32, 32, (4, 3)) / 64, rng.integers(-8, 8, 4) / 64)
@@ -174,6 +176,7 @@ def test_another_framework_s_graph_becomes_a_bundle_that_takes_frames(tmp_path: 
     write_nir(tmp_path / "other.nir", graph)
     assert export([str(tmp_path / "other.nir"), "--timesteps", "5", "--dt", "1e-4"]) == 0
     folder = tmp_path / "other-bundle"
+    assert f"next: idsnn-evaluate {folder} --dataset NAME --data DIR, or" in capsys.readouterr().err
     manifest = read_bundle(folder).manifest
     assert (manifest.encoding, manifest.timesteps, manifest.mean) == ("frames", 5, None)
     frames = (rng.random((5, 2, 3)) < 0.5).astype(np.float32)

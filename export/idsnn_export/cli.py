@@ -81,7 +81,8 @@ def _export(config: ExportConfig, as_json: bool) -> int:
     for warning in manifest.warnings:
         say(f"warning: {warning}")
     if "model.probe.onnx" in manifest.files and folder.is_dir():
-        announce(PROG, f"next: idsnn-evaluate {folder}, or idsnn-deploy run {folder} with a sample")
+        data = "" if manifest.dataset else " --dataset NAME --data DIR"
+        announce(PROG, f"next: idsnn-evaluate {folder}{data}, or idsnn-deploy run {folder} with a sample")
     return EXIT_OK
 
 
