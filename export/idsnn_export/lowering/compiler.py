@@ -150,19 +150,21 @@ def _unrolled(e: Emitter, job: _Job) -> Unrolled:
 
 
 def _logits_by_step(e: Emitter, job: _Job, done: Unrolled) -> None:
-    """`step_logits` and `logits`, from each step's own: nothing is read along the first axis."""
+    """`step_logits` and `logits`, from each step's own: nothing is joined or read along the first axis."""
     steps, shape = [e.float(done.outputs[job.plan.output].at(t)) for t in range(job.timesteps)], _shape(job)
-    rows = [
-        e.op("Reshape", [each, e.axes(1, *map(int, shape[1:]))], f"step_logits.t{t}") for t, each in enumerate(steps)
-    ]
-    e.output("Concat", rows, "step_logits", shape, axis=0)
+    batch, classes = int(job.batch), _classes(job.plan)
+    if len(job.plan[job.plan.output].shape) > 1:
+        steps = [e.op("Reshape", [each, e.axes(batch, classes)], f"logits.t{t}") for t, each in enumerate(steps)]
+    joined = e.op("Concat", steps, "step_logits.joined", axis=1)
+    by_sample = e.op("Reshape", [joined, e.axes(batch, job.timesteps, classes)], "step_logits.by_sample")
+    e.output("Transpose", [by_sample], "step_logits", shape, perm=(1, 0, 2))
     total = steps[-1]
     if job.readout != "last":
         kind = "Max" if job.readout == "max" else "Add"
         total = reduce(lambda found, each: e.op(kind, [found, each], f"logits.{kind}"), steps)
     if job.readout == "mean":
         total = e.op("Div", [total, e.constant("timesteps", np.float32(job.timesteps))], "logits.mean")
-    _step_logits(e, job.plan, total, job.batch)
+    e.output("Identity", [total], "logits", shape[1:])
 
 
 def _folded_logits(e: Emitter, job: _Job, done: Unrolled) -> None:
