@@ -23,13 +23,11 @@ EXAMPLES = {
     ),
     "run": (
         f"{PROG} run BUNDLE *.jpg --top 3              # the three likeliest classes of each",
-        f"{PROG} run BUNDLE photo.png --steps          # what each time step says",
         f"{PROG} run BUNDLE photo.png --anytime        # stops as soon as a class stands out",
         f"{PROG} run BUNDLE photo.png --variant c      # the bundle's C, compiled once",
     ),
     "bench": (
         f"{PROG} bench BUNDLE                          # every variant at every level of optimization",
-        f"{PROG} bench BUNDLE --variant int8 --json    # one of them, for a program",
         f"{PROG} bench BUNDLE --variant fp32 --variant c   # onnxruntime beside the bundle's C",
         f"{PROG} bench BUNDLE --batch 16 --seconds 5   # throughput",
     ),
