@@ -315,7 +315,7 @@ def test_a_pixel_becomes_what_normalization_makes_of_it_and_padding_stays_zero()
     assert pixel_table(1, None, None, static=False)[0][0].tolist() == list(range(256))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.sampled_from([0.0, 1e-9, 1.0, 1e6]), st.sampled_from([0.0, 1e-6, 1.0, 1e3]))
 def test_no_sum_of_any_network_leaves_the_bounds_that_were_proved(seed: int, size: float, bias: float) -> None:
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def by_hand(found: np.ndarray[Any, Any], steps: int, by: str, values: str, windo
     return np.minimum(frames, 1) if values == "binary" else frames
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(recordings(), st.integers(1, 12), st.sampled_from(FORMS), st.one_of(st.none(), st.integers(1, 70)))
 def test_every_event_lies_in_the_frame_of_the_equation(
     found: np.ndarray[Any, Any], steps: int, form: tuple[Any, Any], window: int | None
@@ -58,7 +58,7 @@ def test_every_event_lies_in_the_frame_of_the_equation(
     np.testing.assert_array_equal(frames, by_hand(found, steps, *form, window))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(recordings(), st.integers(1, 12), st.sampled_from(["time", "count"]))
 def test_frames_of_the_whole_recording_add_up_to_its_histogram(
     found: np.ndarray[Any, Any], steps: int, by: Any
@@ -71,7 +71,7 @@ def test_frames_of_the_whole_recording_add_up_to_its_histogram(
         assert sizes.max() - sizes.min() <= 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(recordings(), st.integers(1, H), st.integers(1, W))
 def test_fewer_pixels_hold_the_same_events_each_where_the_equation_says(
     found: np.ndarray[Any, Any], height: int, width: int

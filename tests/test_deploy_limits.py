@@ -136,7 +136,7 @@ def test_arrays_are_looked_at_before_they_are_unpacked(name: str) -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from(["npy", "npz"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_broken_array_file_is_one_kind_of_error(seed: int, ending: str) -> None:
     rng = np.random.default_rng(seed)
     data = bytearray(npy(np.arange(9)) if ending == "npy" else npz(x=np.arange(9), y=np.eye(3)))

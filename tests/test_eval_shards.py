@@ -38,7 +38,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: tape_bundle(root / name / "bundle", NET.layers, tables) for name, tables in NETS.items()}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.data(), st.sampled_from(list(NETS)), st.integers(1, 13))
 def test_shards_add_up_to_the_report_of_one_run(
     bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, draw: Any, net: str, size: int
@@ -55,7 +55,6 @@ def test_shards_add_up_to_the_report_of_one_run(
     assert render_html(merged) == render_html(whole)  # with the same samples shown
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 500), st.integers(1, 300))
 def test_shards_are_the_batches_of_one_run_and_none_is_empty(count: int, size: int, of: int) -> None:
     of = min(of, -(-count // size))
@@ -181,7 +180,7 @@ def test_what_is_no_shard_of_the_report_is_refused_in_one_line(
     assert not out.exists()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_shard_with_any_byte_changed_is_refused_or_says_the_same(
     parts: Path, tmp_path_factory: pytest.TempPathFactory, draw: Any

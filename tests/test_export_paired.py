@@ -61,7 +61,7 @@ def test_each_bound_is_right_in_95_of_100_cases(p_b: int, p_c: int) -> None:
 
 
 @hypothesis.given(st.integers(1, 800), st.floats(0, 1), st.floats(0, 1))
-@hypothesis.settings(max_examples=10, deadline=None)
+@hypothesis.settings(max_examples=10)
 def test_bounds_hold_what_was_seen_and_change_sides_with_the_networks(n: int, part: float, side: float) -> None:
     different = int(part * min(n, 60))
     lost = int(side * different)

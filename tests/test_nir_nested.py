@@ -139,7 +139,7 @@ def nested_graphs(draw: st.DrawFn, depth: int = 2) -> nir.NIRGraph:
     )
 
 
-@hypothesis.settings(max_examples=150, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=150, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(nested_graphs())
 def test_any_nested_graph_is_what_its_levels_say_one_by_one(network: nir.NIRGraph) -> None:
     try:
@@ -154,7 +154,7 @@ def test_any_nested_graph_is_what_its_levels_say_one_by_one(network: nir.NIRGrap
     np.testing.assert_allclose(outputs.ravel(), expected, rtol=1e-12, atol=1e-12)
 
 
-@hypothesis.settings(max_examples=15, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=15, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(nested_graphs())
 def test_onnx_of_any_nested_graph_gives_the_same_unrolled_and_stepped(network: nir.NIRGraph) -> None:
     try:

@@ -22,7 +22,7 @@ from idsnn_deploy.errors import GraphError
 from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.lowering import to_onnx
 
-few = settings(derandomize=True, max_examples=20, deadline=None, database=None)
+few = settings(derandomize=True, max_examples=20, database=None)
 
 
 @st.composite

@@ -93,7 +93,7 @@ def layers(draw: st.DrawFn, inputs: int, out: int) -> tuple[Array, Array]:
     return w.astype(np.float32), b.astype(np.float32)
 
 
-@hypothesis.settings(max_examples=80, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=80, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(layers(12, 6), layers(6, 5), st.sampled_from([0.5, 1.7, 40.0]), st.integers(0, 99))
 def test_spikes_are_those_of_the_equations_whatever_the_channels(
     first: tuple[Array, Array], second: tuple[Array, Array], reach: float, seed: int
@@ -157,7 +157,7 @@ def test_weights_stored_in_8_bits_are_finite_whatever_their_size(size: float) ->
 
 
 @hypothesis.given(st.floats(0.05, 5), st.floats(0.3, 3), st.integers(0, 99))
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=60)
 def test_rounding_changes_no_spike_of_a_neuron_at_rest(theta: float, spread: float, seed: int) -> None:
     currents = np.random.default_rng(seed).normal(0, spread * theta, 4000).astype(np.float32)
     reach = best_range(currents, np.array([theta], np.float32))

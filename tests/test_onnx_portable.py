@@ -31,7 +31,7 @@ from idsnn_export.lowering import calibrate, integer_weights, to_onnx
 
 Array = NDArray[Any]
 LACKING = {"Greater", "Where", "ReduceMean", "Cast", "Shape", "ConstantOfShape"}
-few = settings(derandomize=True, max_examples=8, deadline=None, database=None)
+few = settings(derandomize=True, max_examples=8, database=None)
 
 
 def both(graph: nir.NIRGraph, timesteps: int, **options: Any) -> list[onnx.ModelProto]:

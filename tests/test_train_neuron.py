@@ -84,7 +84,7 @@ def test_all_steps_at_once_equal_stepping_snntorch(beta: float, theta: float, a:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
-@limits(max_examples=25, deadline=None)
+@limits(max_examples=25)
 @given(st.integers(1, 7), st.integers(1, 4), st.integers(1, 9), st.sampled_from([torch.float32, torch.float64]))
 def test_the_kernels_give_the_numbers_of_the_equation(steps: int, batch: int, n: int, dtype: torch.dtype) -> None:
     torch.manual_seed(steps * 100 + batch * 10 + n)
