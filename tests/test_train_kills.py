@@ -65,7 +65,7 @@ def test_a_folder_is_the_old_run_or_the_new_one_wherever_a_kill_hits() -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here; apt-get install strace")
 @pytest.mark.parametrize(
-    ("command", "points"), [("idsnn-export --force", 4), pytest.param("idsnn-train", 2, marks=pytest.mark.slow)]
+    ("command", "points"), [("idsnn-export --force", 2), pytest.param("idsnn-train", 1, marks=pytest.mark.slow)]
 )
 def test_a_command_killed_or_without_space_at_some_of_its_operations_ends_whole(command: str, points: int) -> None:
     """The short form of `make kills`, which tries every operation."""

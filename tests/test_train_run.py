@@ -362,7 +362,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_weights(
 
 @pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
-    flags = ["--width", "4", "--epochs", "3", "--arm", "baseline", "--limit-train", "640", "--batch-size", "16"]
+    flags = ["--width", "4", "--epochs", "3", "--arm", "baseline", "--limit-train", "320", "--batch-size", "16"]
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "idsnn.cli", *flags, "--out", str(tmp_path / "killed")]
