@@ -183,10 +183,12 @@ def test_torchvisions_sets_become_arrays(name: str, shape: tuple[int, ...], monk
     assert (split.labels.tolist(), split.classes, split.scale) == ([0, 1, 2], ("a", "b", "c"), 255.0)
 
 
-def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(root: str, train: bool, download: bool) -> Any:
-        raise OSError("<urlopen error>\nName or service not known")
+def unreachable(root: str, train: bool, download: bool) -> Any:
+    raise OSError("<urlopen error>\nName or service not known")
 
+
+@pytest.mark.parametrize("make", [unreachable, lambda root: None], ids=["no network", "other arguments"])
+def test_what_torchvision_does_not_give_is_said_in_one_line(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_torchvision(monkeypatch, make)
     with pytest.raises(DataError, match=r"could not be downloaded.*--data") as caught:
         load_split("cifar10", "train")

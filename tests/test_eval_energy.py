@@ -183,6 +183,9 @@ def test_a_user_s_platform_joins_the_others(tmp_path: Path) -> None:
         ("{", "cannot be read"),
         ("{}", r"has no \[\[platforms\]\]"),
         ("[]", r"has no \[\[platforms\]\]"),
+        ("[" * 9999, "deeper than is read"),
+        (json.dumps({"platforms": [{**MINE, "year": "Y"}]}).replace('"Y"', "1e400"), "not finite"),
+        (json.dumps({"platforms": [{**MINE, "year": "soon"}]}), "'mine': .*'soon'"),
         (json.dumps({"platforms": [{"name": "x"}]}), "platform 'x' lacks counts"),
         (json.dumps({"platforms": [3]}), "table of keys"),
         (json.dumps({"platforms": [{**MINE, "volts": 1}]}), "unknown volts"),
@@ -198,6 +201,19 @@ def test_a_user_s_platform_joins_the_others(tmp_path: Path) -> None:
 def test_a_malformed_platform_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "mine.json"
     file.write_text(text)
+    with pytest.raises(UsageError, match=words) as caught:
+        read_platforms(file)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="reading TOML needs Python 3.11")
+@pytest.mark.parametrize(
+    ("year", "words"), [("inf", "'mine': .*infinity"), ("nan", "'mine': .*NaN"), ("[" * 9999, "cannot be read")]
+)
+def test_a_platform_of_no_year_is_one_line_in_toml(tmp_path: Path, year: str, words: str) -> None:
+    file = tmp_path / "mine.toml"
+    said = {key: json.dumps(value) for key, value in MINE.items()} | {"year": year}
+    file.write_text("[[platforms]]\n" + "".join(f"{key} = {value}\n" for key, value in said.items()))
     with pytest.raises(UsageError, match=words) as caught:
         read_platforms(file)
     assert "\n" not in str(caught.value)

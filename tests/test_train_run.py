@@ -473,6 +473,19 @@ def test_event_files_are_written_where_asked_for(tmp_path: Path) -> None:
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
 
 
+def test_the_name_of_a_run_is_shown_as_it_is(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`[/x]` closes what was never opened in rich's markup, and ended a training that was done in a traceback."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny, "[/x]o [b]:cat:")
+    assert main(["--resume", "--out", "[/x]o [b]:cat:"]) == 0
+    Display().say("[/x]o [b]:cat:")
+    shown = capsys.readouterr()
+    assert "[/x]o [b]:cat:" in shown.out
+    assert shown.err.splitlines()[-1] == "[/x]o [b]:cat:"
+
+
 def test_the_bar_shows_loss_accuracy_rate_speed_and_time_left() -> None:
     display = Display()
     display.console = Console(file=io.StringIO(), force_terminal=True, width=160)
