@@ -80,19 +80,8 @@ def compiled(network: IntegerNetwork, pixels: Any, isa: str, folder: Path) -> Ru
     folder.mkdir()
     write_c(folder, network, "network", pixels[:2], [str(k) for k in range(int(np.prod(network.readout.shape)))], isa)
     sources = [file for file in folder.glob("*.c") if file.name != "main.c"]
-    command = [
-        "cc",
-        "-O3",
-        "-march=native",
-        "-std=c99",
-        *ISAS[isa].split(),
-        "-shared",
-        "-fPIC",
-        "-o",
-        folder / "lib.so",
-        *sources,
-    ]
-    subprocess.run(command, check=True)
+    flags = ["-O3", "-march=native", "-std=c99", *ISAS[isa].split(), "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, "-o", folder / "lib.so", *sources], check=True)
     library, inputs = ctypes.CDLL(str(folder / "lib.so")), channels_last(network, pixels)
     logits = np.zeros(network.readout.shape, np.int32)
 
@@ -156,7 +145,7 @@ def main() -> None:
     parser.add_argument("bundles", nargs="*", type=Path)
     parser.add_argument("--width", nargs="*", type=int, default=[])
     parser.add_argument("--gain", nargs="*", type=float, default=[1.0, 1.3, 2.2])
-    parser.add_argument("--isa", nargs="*", choices=ISAS, default=list(ISAS))
+    parser.add_argument("--isa", nargs="*", choices=ISAS, default=["portable", "avx2"])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()

@@ -113,6 +113,11 @@ class TrainConfig:
     match: Literal["leading", "proportional"] = flag("leading", "which teacher block starts each student block")
     alpha: float = flag(0.3, "weight of the distillation loss")
     temperature: float = flag(4.0, "tau, which softens the teacher's answer")
+    views: int = flag(
+        0,
+        "crops of each image that the epochs show in turn; the teacher is asked once for each; 0: new ones, each asked",
+        "K",
+    )
     loss: Literal["mean", "steps"] = flag(
         "steps",
         "what the student's loss judges: the mean of the logits over steps (the paper), or the logits of every step",
@@ -268,6 +273,8 @@ class TrainConfig:
             raise UsageError(
                 f"--start {self.start}: --arm {self.arm} starts the student from its teacher; take kd or baseline"
             )
+        if self.views and not self.distils:
+            raise UsageError(f"--views {self.views}: is for a teacher's answers, which --arm {self.arm} does not learn")
         if self.spikes is not None and self.spikes > self.timesteps:
             raise UsageError(f"--spikes {self.spikes:g}: a neuron has at most {self.timesteps} in T {self.timesteps}")
         if self.spikes is not None and self.target_rate is not None:
@@ -287,6 +294,7 @@ _MANY = float(2**31)
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "teacher_epochs", "width", "teacher_width"), (1, _MANY)),
     "timesteps": (1, MOST_STEPS),
+    "views": (0, 1000),
     **dict.fromkeys(("batch_size", "limit_train", "limit_test", "image_size"), (1, _MANY)),
     **dict.fromkeys(("alpha", "rate_weight", "weight_decay"), (0, 1e6)),
     **dict.fromkeys(("beta", "momentum"), (0, 1)),
@@ -316,7 +324,7 @@ _EVENING: dict[str, Any] = {
     **{"dataset": "cifar10", "image_size": 32, "augment": "crop-flip", "flip": "alternate", "width": 16},
     **{"batch_size": 128, "lr": 0.1, "schedule": "triangle", "nesterov": True, "weight_decay": 5e-4},
     **{"teacher_stages": ("6x16@1", "8x24@1", "14x32@1"), "stages": ("4x24@1", "7x32@1", "4x32@2")},
-    **{"timesteps": 2, "spikes": 0.4, "epochs": 15},
+    **{"timesteps": 2, "spikes": 0.4},
 }
 # Recordings of event cameras: chosen on a quarter of N-MNIST's 800 training recordings (docs/results.md).
 _RECORDINGS: dict[str, Any] = {

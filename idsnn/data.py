@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -118,6 +118,14 @@ def resized(images: Tensor, pixels: int | None) -> Tensor:
     return interpolate(images, size, mode="bilinear", antialias=True)
 
 
+class Batch(NamedTuple):
+    """Images `(n, C, H, W)` or frames `(T, n, C, H, W)`, labels `(n,)`, and `which` of the training images they are."""
+
+    images: Tensor
+    labels: Tensor
+    which: Tensor
+
+
 @dataclass(frozen=True)
 class Loader:
     """Batches of training images for one process of several.
@@ -140,21 +148,28 @@ class Loader:
     def __len__(self) -> int:
         return max(1, len(self.images) // self.batch_size)
 
-    def epoch(self, phase: str, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields `(images, labels)` of each step. The last incomplete batch is dropped; each epoch reshuffles."""
+    def epoch(self, phase: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
+        """Yields each step's images. The last incomplete batch is dropped; each epoch reshuffles.
+
+        Args:
+            phase, epoch: which draw the order, and where there is no `view` the moves.
+            view: images move in every epoch that shows it alike.
+        """
         generator = torch.Generator().manual_seed(seed_of(self.seed, phase, epoch))
         count, device = len(self.images), self.images.labels.device
         order = torch.randperm(count, generator=generator).to(device, non_blocking=True)
+        if view is not None:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, phase, "view", view))
         moves = Moves.drawn(self.augment, count, generator, device)
         if self.augment.alternate:
-            moves = moves.in_turn(seed_of(self.seed, phase, "flip"), epoch)
+            moves = moves.in_turn(seed_of(self.seed, phase, "flip"), epoch if view is None else view)
         size = min(self.batch_size, count)
-        for step in range(first, len(self)):
+        for step in range(len(self)):
             start = step * size + self.rank * size // self.world
             index = order[start : step * size + (self.rank + 1) * size // self.world]
             mine = None if self.augment == Augment() else moves.at(index)
             drops = torch.Generator(device).manual_seed(seed_of(self.seed, phase, epoch, step, self.rank))
-            yield self.images.batch(index, mine, drops), self.images.labels[index]
+            yield Batch(self.images.batch(index, mine, drops), self.images.labels[index], index)
 
 
 def seed_of(*parts: Any) -> int:

@@ -13,7 +13,7 @@ from idsnn_deploy.errors import UsageError
 from .config import TrainConfig
 from .data import Data, resized
 from .networks.import_path import reason
-from .networks.over_time import OverTime
+from .networks.over_time import answers_of
 from .networks.protocol import SpikingNetwork
 from .networks.table import NETWORKS, network_name
 
@@ -27,11 +27,14 @@ def check_sizes(config: TrainConfig, data: Data, names: Mapping[str, str]) -> No
         names: {"student": its `--network`, "teacher": likewise, where there is one}.
 
     Raises:
-        UsageError: images that are too small, or stages that are larger than the images.
+        UsageError: images that are too small, stages that are larger than the images, or recordings where images
+            are asked for.
     """
     _, height, width = data.train.shape
     if data.train.events is not None and (config.stages or config.teacher_stages):
         raise UsageError("--stages: are for images; recordings keep the size and the number of their frames")
+    if data.train.events is not None and config.views:
+        raise UsageError(f"--views {config.views}: are of images; events are dropped anew in every epoch")
     for phase, name in names.items():
         least = NETWORKS[name].least_pixels if name in NETWORKS else 1
         needs = f"--network {name}: needs images of {least}x{least} pixels or more"
@@ -78,10 +81,9 @@ def _seen(config: TrainConfig, phase: str) -> Iterator[_Seen]:
 
 @torch.no_grad()
 def _try(network: nn.Module, images: Tensor, stage: _Seen) -> None:
-    once = isinstance(network, OverTime) and network.answers_once
     if not isinstance(network, SpikingNetwork):
         network(images)
         return
     network.timesteps = stage.timesteps
-    if len(network.step_logits(images)) != (1 if once else stage.timesteps):
+    if len(network.step_logits(images)) != answers_of(network, stage.timesteps):
         raise ValueError("answers at another number of steps than its timesteps say")

@@ -35,6 +35,7 @@ from .networks.protocol import SpikingNetwork
 from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
 from .spikes import AIM, Pull, some
+from .views import Views
 
 _RATE_EVERY = 16
 
@@ -97,6 +98,8 @@ class _Phase:
             raise RunError(f"last.ckpt holds epoch {state.epoch} of {self.epochs}; start again with --force")
         network.to(self.fabric.device).to(memory_format=memory_format(network))
         self.average, self.pull = self._averaged(), self._pulled()
+        views = self.config.views if teacher is not None else 0
+        self.views = Views(views, len(self.loader.images)) if views else None
         if state.model is not None:
             load_weights(network, state.model, "last.ckpt")
         self._set_up()
@@ -175,10 +178,11 @@ class _Phase:
         torch.manual_seed(seed_of(self.config.seed, self.state.phase, epoch, self.fabric.global_rank))
         meter = Meter(len(self.loader), self.fabric.device)
         layout = memory_format(self.network)
-        for step, (images, labels) in enumerate(self.loader.epoch(self.state.phase, epoch)):
+        view = None if self.views is None else self.views.of(epoch)
+        for step, (images, labels, index) in enumerate(self.loader.epoch(self.state.phase, epoch, view)):
             images = _laid_out(resized(images, stage.pixels), layout)
             self._set_rate(epoch + step / len(self.loader))
-            soft = self._teacher_logits(images)
+            soft = self._soft(images, index, view, stage)
             timesteps = stage.steps(seed_of(self.config.seed, self.state.phase, "timesteps", epoch, step))
             with self._watch(step) as rates, self._showing(timesteps):
                 answers = self._answers(images)
@@ -202,12 +206,16 @@ class _Phase:
         for group in self.wrapped.param_groups:
             group["lr"] = learning_rate(self.config, done, self.epochs)
 
-    def _teacher_logits(self, images: Tensor) -> Tensor | None:
-        """`(B, K)`, or `(T, B, K)` where it sees each frame, without gradients."""
+    def _soft(self, images: Tensor, index: Tensor, view: int | None, stage: Stage) -> Tensor | None:
+        """What the teacher says of a batch: `(B, K)`, or `(T, B, K)` where it sees each frame."""
         if self.teacher is None:
             return None
+        ask = partial(self._asked, self.teacher, images)
+        return ask() if self.views is None or view is None else self.views.logits(view, stage.pixels, index, ask)
+
+    def _asked(self, teacher: nn.Module, images: Tensor) -> Tensor:
         with torch.no_grad(), self.fabric.autocast():
-            return ordinary(self.teacher, images, self.config.teacher_frames).float()
+            return ordinary(teacher, images, self.config.teacher_frames).float()
 
     def _watch(self, step: int) -> AbstractContextManager[FiringRates | None]:
         """Firing rates of the forward inside: of every step where they are part of the loss, else now and then."""

@@ -138,10 +138,8 @@ class Trainer:
         data, config = self.data, self.config
         student, teacher = build_student(self.resolved), build_teacher(self.resolved)
         batches = max(1, len(data.train) // config.batch_size)
-        source = " + ".join(
-            ([config.teacher] if config.teacher else [])
-            + ([f"{total_epochs(config.curriculum('teacher'))} epochs"] if config.trains_teacher else [])
-        )
+        trained = f"{total_epochs(config.curriculum('teacher'))} epochs" if config.trains_teacher else None
+        source = " + ".join(filter(None, (config.teacher, trained)))
         return {
             "images": f"{len(data.train):,} to train, {len(data.validation or ()):,} held out, {len(data.test):,} test",
             "classes, image": f"{len(data.train.classes)}, {'x'.join(map(str, data.train.shape))}",

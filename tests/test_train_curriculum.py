@@ -258,7 +258,7 @@ def test_each_image_is_mirrored_in_every_second_epoch() -> None:
     loader = Loader(images, 40, Augment(flip=True, alternate=True), seed=0)
     mirrored = []
     for epoch in range(4):
-        ((batch, labels),) = loader.epoch("student", epoch)
+        ((batch, labels, _),) = loader.epoch("student", epoch)
         mirrored.append((batch[:, 0, 0, 1] > 0)[labels.argsort()])
     assert torch.equal(mirrored[0], mirrored[2])
     assert torch.equal(mirrored[1], mirrored[3])

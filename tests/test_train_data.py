@@ -26,11 +26,13 @@ def images(count: int) -> Images:
 def seen(augment: Augment, count: int = 600) -> tuple[list[int], set[tuple[int, int]]]:
     """The order in which the images of an epoch came, and where their white pixels were."""
     batches = list(Loader(images(count), 50, augment, seed=0).epoch("student", 1))
-    assert all(x.shape == (50, 1, SIZE, SIZE) for x, _ in batches)
-    shown = torch.cat([x for x, _ in batches])
+    assert all(x.shape == (50, 1, SIZE, SIZE) for x, *_ in batches)
+    shown = torch.cat([x for x, *_ in batches])
     assert set(shown.sum((1, 2, 3)).tolist()) == {1.0}  # moved, never cut off
     _, _, rows, columns = shown.nonzero(as_tuple=True)
-    return torch.cat([labels for _, labels in batches]).tolist(), set(zip(rows.tolist(), columns.tolist(), strict=True))
+    return torch.cat([labels for _, labels, _ in batches]).tolist(), set(
+        zip(rows.tolist(), columns.tolist(), strict=True)
+    )
 
 
 def test_images_come_once_per_epoch_in_an_order_of_its_own() -> None:
@@ -39,7 +41,7 @@ def test_images_come_once_per_epoch_in_an_order_of_its_own() -> None:
     assert places == {(2, 3)}
     loader = Loader(images(600), 50, Augment(), seed=0)
     others = [list(loader.epoch(*which)) for which in (("student", 2), ("teacher", 1))]
-    assert all(torch.cat([labels for _, labels in batches]).tolist() != order for batches in others)
+    assert all(torch.cat([labels for _, labels, _ in batches]).tolist() != order for batches in others)
 
 
 def test_shifts_reach_as_far_as_they_say_in_every_direction() -> None:
@@ -49,7 +51,7 @@ def test_shifts_reach_as_far_as_they_say_in_every_direction() -> None:
 
 def test_mirrors_turn_half_of_the_images() -> None:
     batches = list(Loader(images(1000), 50, Augment(flip=True), seed=0).epoch("student", 1))
-    shown = torch.cat([x for x, _ in batches])[:, 0]
+    shown = torch.cat([x for x, *_ in batches])[:, 0]
     assert (shown[:, 2, 3] + shown[:, 2, 5] == 1).all()
     assert 0.45 < float(shown[:, 2, 5].mean()) < 0.55
 

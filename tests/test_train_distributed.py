@@ -39,7 +39,7 @@ def halves(folder: Path) -> torch.nn.Module:
     for epoch in range(EPOCHS):
         batches = [loader.epoch("student", epoch) for loader in loaders]
         for step, pair in enumerate(zip(*batches, strict=True)):
-            for copy, optimizer, (x, y) in zip(copies, optimizers, pair, strict=True):
+            for copy, optimizer, (x, y, _) in zip(copies, optimizers, pair, strict=True):
                 optimizer.zero_grad()
                 steps = copy.step_logits(x.clone(memory_format=torch.contiguous_format))
                 distillation_loss(steps, None, y).backward()

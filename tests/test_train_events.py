@@ -34,7 +34,7 @@ def dots(count: int, values: str = "counts") -> Frames:
 
 def epoch(augment: Augment, values: str = "counts") -> torch.Tensor:
     """The frames of an epoch, (T, N, C, H, W)."""
-    batches = [x for x, _ in Loader(dots(400, values), 50, augment, seed=0).epoch("student", 1)]
+    batches = [x for x, *_ in Loader(dots(400, values), 50, augment, seed=0).epoch("student", 1)]
     return torch.cat(batches, dim=1)
 
 

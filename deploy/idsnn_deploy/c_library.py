@@ -17,8 +17,9 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from .errors import BundleError, UsageError
@@ -43,26 +44,29 @@ def library(bundle: Bundle) -> ctypes.CDLL:
         BundleError: the bundle has no C, or a file of it is missing or changed.
         UsageError: there is no compiler, or it fails.
     """
-    if bundle.manifest.c is None:
+    c = bundle.manifest.c
+    if c is None:
         raise BundleError(f"{bundle.folder}: the bundle has no C; add it with: idsnn-export {bundle.folder} --format c")
     with _kept(bundle.folder) as folder:
-        file = folder / f"{_key(bundle)}.so"
+        sources = sorted(name for name in c.files if name.endswith((".c", ".h")) and name not in SELF_TEST)
+        hashes = {name: c.files[name]["sha256"] for name in sources}
+        file = folder / f"{_key(hashes, _flags(c.isa))}.so"
         if not file.is_file():
-            _build(bundle, file)
+            _build(bundle, sources, [*_compiler(bundle), *_flags(c.isa)], file)
         try:
             return ctypes.CDLL(str(file.resolve()))
         except OSError as cause:
             raise UsageError(f"{file}: cannot be loaded ({cause}); remove {folder}") from cause
 
 
-def _build(bundle: Bundle, file: Path) -> None:
+def _build(bundle: Bundle, sources: Sequence[str], command: Sequence[str], file: Path) -> None:
     with replacing(file) as new:
-        sources = new.parent / C
-        sources.mkdir()
-        for name in _sources(bundle):
-            (sources / name).write_bytes(bundle.read(f"{C}/{name}"))
-        units = sorted(each.name for each in sources.glob("*.c"))
-        _compile([*_command(bundle), "-o", str(new.resolve()), *units], sources, bundle)
+        folder = new.parent / C
+        folder.mkdir()
+        for name in sources:
+            (folder / name).write_bytes(bundle.read(f"{C}/{name}"))
+        units = [name for name in sources if name.endswith(".c")]
+        _compile([*command, "-o", str(new.resolve()), *units], folder, bundle)
 
 
 def _compile(command: Sequence[str], folder: Path, bundle: Bundle) -> None:
@@ -79,13 +83,8 @@ def _compile(command: Sequence[str], folder: Path, bundle: Bundle) -> None:
         raise UsageError(f"{where}: the compiler fails: {printable(said)}; the command was: {shown}")
 
 
-def _sources(bundle: Bundle) -> list[str]:
-    listed = [] if bundle.manifest.c is None else bundle.manifest.c.files
-    return sorted(name for name in listed if name.endswith((".c", ".h")) and name not in SELF_TEST)
-
-
-def _command(bundle: Bundle) -> list[str]:
-    """The compiler with its flags.
+def _compiler(bundle: Bundle) -> list[str]:
+    """Its command.
 
     Raises:
         UsageError: there is none.
@@ -98,18 +97,17 @@ def _command(bundle: Bundle) -> list[str]:
             f"{bundle.folder}: its C needs a compiler, and there is none here ({named}{', '.join(COMPILERS)}; "
             f"CC names another); the other variants need none"
         )
-    return [*found, *_flags(bundle)]
+    return found
 
 
-def _flags(bundle: Bundle) -> list[str]:
+def _flags(isa: str) -> list[str]:
     x86 = platform.machine() in ("x86_64", "AMD64")
     own = os.environ.get("CFLAGS", "-O3 -march=native" if x86 else "-O3")  # the key has the processor, too
-    isa = ISAS.get("" if bundle.manifest.c is None else bundle.manifest.c.isa, "")
-    has = "avx2" in isa and "avx2" in _processor().split()  # else the same files are the portable form
-    here = isa if has else ""
-    return [*shlex.split(own), *shlex.split(here), *FLAGS]
+    has = isa == "avx2" and "avx2" in _processor().split()  # else the same files are the portable form
+    return [*shlex.split(own), *shlex.split(ISAS["avx2"] if has else ""), *FLAGS]
 
 
+@cache
 def _processor() -> str:
     """What this processor can do, where Linux says so."""
     try:
@@ -119,12 +117,10 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
-def _key(bundle: Bundle) -> str:
+def _key(hashes: Mapping[str, str], flags: Sequence[str]) -> str:
     """Not the compiler itself: what it built runs on where it is gone."""
-    files = {} if bundle.manifest.c is None else bundle.manifest.c.files
-    sources = {name: files[name]["sha256"] for name in _sources(bundle)}
     machine = [platform.system(), platform.machine(), _processor()]
-    return sha256(canonical_json([sources, os.environ.get("CC", ""), _flags(bundle), machine]))
+    return sha256(canonical_json([hashes, os.environ.get("CC", ""), flags, machine]))
 
 
 @contextmanager

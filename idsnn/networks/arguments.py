@@ -1,4 +1,4 @@
-"""What a forward is given beside its input: T where it asks for steps, states elsewhere."""
+"""What a forward is given beside its input, and which of the things that it returns is its answer."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ def arguments(forward: Callable[..., Any], timesteps: int | None, state: Any) ->
         elif asked:
             given[parameter.name] = state
     return given
+
+
+def answer(returned: Any) -> Any:
+    """The first of what a forward returns, where it returns states or recordings, too."""
+    if isinstance(returned, dict):
+        returned = tuple(returned.values())
+    return returned[0] if isinstance(returned, tuple) and returned else returned

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from idsnn_deploy.errors import UsageError
 
 from .import_path import load, reason
-from .over_time import OverTime
+from .over_time import OverTime, answers_of
 from .protocol import SpikingNetwork, spiking
 from .stepped import Stepped
 from .wrapped import Wrapped
@@ -86,8 +86,7 @@ def _try_out(path: str, network: nn.Module, x: Tensor, expected: tuple[int, int,
     finally:
         for hook in hooks:
             hook.remove()
-    if isinstance(network, OverTime) and network.answers_once:
-        expected = (1, *expected[1:])
+    expected = (answers_of(network, expected[0]), *expected[1:])
     wrong = _wrong(first, again, expected, called)
     if wrong:
         raise UsageError(f"{path}: {wrong}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from idsnn_deploy.errors import UsageError
 
-from .arguments import STEPS, arguments
+from .arguments import STEPS, answer, arguments
 from .wrapped import Wrapped
 
 GIVEN_FRAMES = "its forward repeats an image and is given frames; let it take (T, N, ...) and loop over the first axis"
@@ -63,8 +63,8 @@ class OverTime(Wrapped):
         steps = len(x) if frames else self.timesteps
         if frames and not self.takes_frames:
             raise UsageError(GIVEN_FRAMES)
-        answer = self._ran(x if frames or not self.takes_frames else x.expand(steps, *x.shape), steps)
-        return answer[None] if self.time_axis is None else answer.movedim(self.time_axis, 0)
+        found = self._ran(x if frames or not self.takes_frames else x.expand(steps, *x.shape), steps)
+        return found[None] if self.time_axis is None else found.movedim(self.time_axis, 0)
 
     def forward_step(self, x: Tensor) -> Tensor:
         """One step from rest, `(B, C, H, W)` → `(B, K)`, of a forward that can be told how many steps it runs."""
@@ -87,10 +87,10 @@ class OverTime(Wrapped):
             self.reset()
             try:
                 with torch.no_grad(), counting(self) as calls:
-                    answer = _first(self.net(given))
+                    found = answer(self.net(given))
             except Exception:  # whatever the user's code does; it is said where the network is tried out
                 continue
-            each = isinstance(answer, list) or (isinstance(answer, Tensor) and answer.dim() == 3)
+            each = isinstance(found, list) or (isinstance(found, Tensor) and found.dim() == 3)
             if each or max(calls.values(), default=0) > 1:
                 return True
         return False
@@ -128,13 +128,13 @@ class OverTime(Wrapped):
         """What the forward answers, a list of steps stacked."""
         self.reset()
         with counting(self) as calls:
-            answer = _first(self.net(x, **arguments(self.net.forward, steps, None)))
+            found = answer(self.net(x, **arguments(self.net.forward, steps, None)))
         if calls and max(calls.values()) != steps:
             raise UsageError(
                 f"its forward runs {max(calls.values())} steps where {steps} are asked for; let it take their number "
                 "as an argument (num_steps), an attribute (self.num_steps) or the input's first axis"
             )
-        return torch.stack(answer) if isinstance(answer, list) else answer
+        return torch.stack(found) if isinstance(found, list) else found
 
 
 @contextmanager
@@ -155,24 +155,22 @@ def counting(network: Wrapped) -> Iterator[dict[str, int]]:
         yield calls
 
 
-def _first(returned: Any) -> Any:
-    """The answer, of a forward that returns states or recordings, too."""
-    if isinstance(returned, dict):
-        return next(iter(returned.values()))
-    return returned[0] if isinstance(returned, tuple) else returned
+def answers_of(network: nn.Module, steps: int) -> int:
+    """How many answers `step_logits` gives over so many steps."""
+    return 1 if isinstance(network, OverTime) and network.answers_once else steps
 
 
 def _clearer(*reasons: Exception) -> Exception:
     return next((each for each in reasons if isinstance(each, UsageError)), reasons[0])
 
 
-def _time_axis(answer: Tensor, steps: int, batch: int) -> int | None:
-    if answer.dim() == 2 and len(answer) == batch:
+def _time_axis(found: Tensor, steps: int, batch: int) -> int | None:
+    if found.dim() == 2 and len(found) == batch:
         return None
     for axis, shape in enumerate([(steps, batch), (batch, steps)]):
-        if answer.dim() == 3 and tuple(answer.shape[:2]) == shape:
+        if found.dim() == 3 and tuple(found.shape[:2]) == shape:
             return axis
     raise ValueError(
-        f"gives {list(answer.shape)} for {steps} steps of {batch} images; "
+        f"gives {list(found.shape)} for {steps} steps of {batch} images; "
         "give (T, images, classes), or (images, classes)"
     )

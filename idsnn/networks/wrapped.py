@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from idsnn_deploy.errors import UsageError
 
 from ..neuron import LIF
-
-JELLY = "spikingjelly.activation_based.neuron."  # known by name: nothing is imported that the module did not import
+from .spikingjelly import is_neuron
 
 
 class Wrapped(nn.Module):
@@ -49,7 +48,11 @@ class Wrapped(nn.Module):
 
     def neurons(self) -> dict[str, Any]:
         """The spiking layers by their dotted names in `net`, in order."""
-        return {name: module for name, module in self.net.named_modules() if _spikes(module)}
+        return {
+            name: module
+            for name, module in self.net.named_modules()
+            if isinstance(module, SpikingNeuron) or is_neuron(module)
+        }
 
     def reset(self) -> None:
         """Every spiking layer at rest."""
@@ -73,12 +76,6 @@ def own_module(network: nn.Module) -> nn.Module:
 def resetting(neuron: nn.Module) -> str:
     """The name of the method that sets a spiking layer to rest."""
     return "reset_mem" if isinstance(neuron, SpikingNeuron) else "reset"
-
-
-def _spikes(module: nn.Module) -> bool:
-    return isinstance(module, SpikingNeuron) or any(
-        f"{kind.__module__}.".startswith(JELLY) for kind in type(module).__mro__
-    )
 
 
 def _refuse_sequence(name: str):  # type: ignore[no-untyped-def]  # a hook's type is torch's affair

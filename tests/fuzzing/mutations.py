@@ -114,7 +114,7 @@ def _odd_array(array: np.ndarray[Any, Any], rng: Rng) -> np.ndarray[Any, Any]:
         case 1:
             return array[..., None]
         case 2:
-            return array[:0]
+            return array[:0] if array.ndim else array[None]
         case 3:
             return array.astype(pick(rng, ("f8", "f2", "i8", "u1", "?", "U4", "c8")))
         case 4:

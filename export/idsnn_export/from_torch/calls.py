@@ -16,6 +16,7 @@ from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from idsnn.networks.arguments import answer
 from idsnn.neuron import LIF
 from idsnn_deploy.errors import GraphError, UnsupportedError, first_line
 
@@ -276,11 +277,8 @@ class Calls:
         if not calls or type(module) in self.nodes:
             return None
         *others, membrane = _states(calls[-1])
-        return self.wrap(
-            {"mem": membrane, "syn": others[0] if others else None, "spk": Sum(((calls[-1], 1.0),), calls[-1].shape)}[
-                name
-            ]
-        )
+        spikes = Sum(((calls[-1], 1.0),), calls[-1].shape)
+        return self.wrap({"mem": membrane, "syn": others[0] if others else None, "spk": spikes}[name])
 
     def fired(self, path: str, module: nn.Module, value: Value, shape: Shape | None = None) -> Sum:
         """The next step of a layer that remembers the one before."""
@@ -335,10 +333,7 @@ class Calls:
 
     def answer(self, returned: Any) -> Value:
         """What the forward returns: the first of a tuple, a list of steps, or a tensor."""
-        if isinstance(returned, dict):
-            returned = tuple(returned.values())
-        if isinstance(returned, tuple) and returned:
-            returned = returned[0]
+        returned = answer(returned)
         if isinstance(returned, list) and returned and all(isinstance(each, StandIn) for each in returned):
             return over_time.stack(self, self._read(returned))
         if isinstance(returned, WrittenTensor):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from idsnn.networks.spikingjelly import is_neuron
 from idsnn_deploy.errors import UnsupportedError
 
 from .network import Layer, Network
 from .own_nodes import OwnNode
 from .snntorch_neurons import SPIKING, Readout, twins_of
-from .spikingjelly_neurons import cells_of, is_neuron
+from .spikingjelly_neurons import cells_of
 
 
 def expanded(network: Network, dt: float) -> Network:

@@ -17,6 +17,7 @@ import nir
 import numpy as np
 from torch import Tensor, nn
 
+from idsnn.networks.spikingjelly import is_neuron
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import GraphError, UnsupportedError
 
@@ -26,7 +27,6 @@ from .fold_batchnorm import FOLDS_INTO
 from .network import Layer
 from .own_nodes import OwnNode
 from .snntorch_neurons import SPIKING, Readout
-from .spikingjelly_neurons import is_neuron
 from .sum_pooling import SumPool2d
 
 

@@ -19,6 +19,7 @@ import idsnn
 
 FRAMEWORKS = tuple(f"{Path(str(each.__file__)).parent}/" for each in (torch, snntorch))
 OURS = (f"{Path(__file__).parents[1]}/", f"{Path(str(idsnn.__file__)).parent}/")
+NOT_THE_USERS = (*FRAMEWORKS, *OURS, "<")  # how their files, and what has none, begin
 NAMED = ("torch.", "snntorch.", "spikingjelly.")  # modules, wherever they lie
 
 
@@ -52,7 +53,7 @@ def raised_at(error: BaseException) -> str:
     at, found = error.__traceback__, ""
     while isinstance(at, TracebackType):
         file = at.tb_frame.f_code.co_filename
-        if not file.startswith((*FRAMEWORKS, *OURS, "<")):
+        if not file.startswith(NOT_THE_USERS):
             found = f"{Path(file).name}:{at.tb_lineno}"
         at = at.tb_next
     return found
@@ -62,7 +63,7 @@ def _caller() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.endswith(".py") and not file.startswith((*FRAMEWORKS, *OURS, "<")):
+        if file.endswith(".py") and not file.startswith(NOT_THE_USERS):
             return f"{Path(file).name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from idsnn.networks.spikingjelly import is_neuron
+
 from .spikingjelly_layers import is_layer, plain
-from .spikingjelly_neurons import is_neuron
 from .stand_in import StandIn
 from .values import NotOneStepError, ReasonError, Sequence, State, Sum, Value
 

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from idsnn.networks.spikingjelly import LAYERS
+
 from .values import ReasonError
 
-HOME = "spikingjelly.activation_based.layer"
 CONTAINERS = frozenset({"MultiStepContainer", "SeqToANNContainer", "StepModeContainer"})
 RENAMED: dict[str, type[nn.Module]] = {
     "ThresholdDependentBatchNorm1d": nn.BatchNorm1d,
@@ -33,7 +34,7 @@ RENAMED: dict[str, type[nn.Module]] = {
 def is_layer(module: nn.Module) -> bool:
     """Whether it is a layer of SpikingJelly, and no container, whose own code is traced."""
     kind = type(module)
-    return kind.__module__.startswith(f"{HOME}.") and kind.__name__ not in CONTAINERS
+    return kind.__module__.startswith(f"{LAYERS}.") and kind.__name__ not in CONTAINERS
 
 
 def plain(module: Any, features: int) -> nn.Module:

@@ -11,8 +11,6 @@ All are one equation of u = (v - v_reset) / gain, with gain = 1/tau where the in
 Reset to a value is one node, LIF or IF (`Membrane`). Reset by subtraction takes theta / gain off before the next
 decay: Leak `_membrane`, Fire under the layer's own name, Weigh `_reset` with -beta theta / gain. NIR fires at v above
 its threshold, which is the largest float32 that ONNX's comparison, in units of the input, still sees below theta.
-
-Neurons are known by name: nothing is imported that the model did not import.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from idsnn.networks.spikingjelly import NEURONS
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.errors import UnsupportedError
 
@@ -31,7 +29,6 @@ from ..graph.timing import gain, leak
 from .cells import Fire, Leak, Membrane, Weigh, double, single
 from .network import Layer
 
-HOME = "spikingjelly.activation_based.neuron"
 KNOWN = ("IFNode", "LIFNode", "ParametricLIFNode", "SimpleIFNode", "SimpleLIFNode")
 # What makes a neuron's dynamics; a class derived from a known one has them unchanged, or is refused.
 DYNAMICS = (
@@ -49,11 +46,6 @@ class _Numbers:
     theta: Array
     subtracts: bool
     at_theta: bool  # fires where u equals theta
-
-
-def is_neuron(module: nn.Module) -> bool:
-    """Whether it is a neuron of SpikingJelly, or derived from one."""
-    return any(f"{kind.__module__}.".startswith(f"{HOME}.") for kind in type(module).__mro__)
 
 
 def start(module: Any) -> Any:
@@ -114,7 +106,7 @@ def _rate(module: Any) -> Array | None:
 
 def _refuse_other_dynamics(layer: Layer) -> None:
     module, kinds = layer.module, type(layer.module).__mro__
-    known = next((kind for kind in kinds if kind.__module__.startswith(HOME)), None)
+    known = next((kind for kind in kinds if kind.__module__.startswith(NEURONS)), None)
     if known is None or known.__name__ not in KNOWN:
         raise UnsupportedError(f"{layer}: has no NIR form; of SpikingJelly's neurons {', '.join(KNOWN[:3])} have one")
     changed = [name for name in DYNAMICS if getattr(kinds[0], name, None) is not getattr(known, name, None)]

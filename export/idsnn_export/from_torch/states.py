@@ -11,9 +11,10 @@ import torch
 from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 
+from idsnn.networks.spikingjelly import is_neuron
 from idsnn_deploy.errors import UnsupportedError
 
-from .spikingjelly_neurons import is_neuron, start
+from .spikingjelly_neurons import start
 from .stand_in import LIBRARIES
 from .values import Op, State, Sum
 

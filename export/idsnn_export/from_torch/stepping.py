@@ -12,7 +12,8 @@ from snntorch import Leaky
 from snntorch._neurons.neurons import SpikingNeuron
 from torch import Tensor, nn
 
-from idsnn.networks.arguments import arguments
+from idsnn.networks.arguments import answer, arguments
+from idsnn.networks.spikingjelly import is_neuron
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.readout import read_out
 
@@ -20,7 +21,6 @@ from ..reference.interpreter import Trace
 from .cells import Cell, Stepped
 from .network import INPUT, Network
 from .own_nodes import Nodes
-from .spikingjelly_neurons import is_neuron
 from .states import STATES
 from .tracing import trace_model
 
@@ -71,19 +71,12 @@ def run_model(
     with _from_rest(model, nodes or {}), _caught(model, nodes or {}) as caught, torch.no_grad():
         if network.timesteps is None:
             inputs = values if frames else [values] * timesteps
-            steps = torch.stack([_first(forward(each, **given)) for each in inputs])
+            steps = torch.stack([answer(forward(each, **given)) for each in inputs])
             logits = read_out(steps.numpy(), network.readout)
         else:
-            logits = _read(_first(forward(values, **given)), network)
+            logits = _read(answer(forward(values, **given)), network)
     spikes = {layer.name: caught[layer.path] for layer in network.layers if layer.path in caught}
     return logits, {name: each > 0 for name, each in spikes.items()}
-
-
-def _first(returned: Any) -> Any:
-    """The answer, of a forward that returns states, too."""
-    if isinstance(returned, dict):
-        return next(iter(returned.values()))
-    return returned[0] if isinstance(returned, tuple) else returned
 
 
 def _read(answer: Any, network: Network) -> Array:
