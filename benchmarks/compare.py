@@ -84,6 +84,11 @@ class Comparison:
         self.rows, self.runs, self.display = results / f"{which}.jsonl", runs, Display()
         self.commit = commit()
 
+    @property
+    def scale(self) -> dict[str, Any]:
+        """The settings as rows have them, with no place on this machine."""
+        return _plain({**self.settings, "data": Path(self.settings["data"]).name})
+
     def go(self, seeds: Sequence[int], names: Sequence[str], deadline: float) -> bool:
         """Does what has no row yet, seed after seed; returns whether all is done before the deadline.
 
@@ -103,7 +108,7 @@ class Comparison:
         return True
 
     def _check(self, rows: Sequence[dict[str, Any]]) -> None:
-        mine = (_plain(self.settings), _plain(COMMON))
+        mine = (self.scale, _plain(COMMON))
         if any((row["scale"], row["common"]) != mine for row in rows):
             raise RunError(f"{self.rows}: has rows of another scale; move it away to begin anew")
 
@@ -128,7 +133,7 @@ class Comparison:
         folder = self.runs / self.which / f"{name.replace(' ', '')}-s{seed}"
         facts = {
             **{"list": self.which, "name": name, "seed": seed, "pull": entry.pull, "settings": _plain(given)},
-            **{"scale": _plain(self.settings), "common": _plain(COMMON)},
+            **{"scale": self.scale, "common": _plain(COMMON)},
             **{"commit": self.commit, "threads": torch.get_num_threads(), "processor": processor()},
         }
         try:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import snntorch as snn
 import torch
 from torch import Tensor, nn
 
 from idsnn.networks.vgg import SpikingVGG
+
+
+def of(kind: Callable[[int, tuple[int, ...]], nn.Module]) -> Callable[[int, tuple[int, ...], int], nn.Module]:
+    """A factory of networks that need not know T."""
+    return lambda num_classes, input_shape, timesteps: kind(num_classes, input_shape)
 
 
 def leaky(**options: object) -> snn.Leaky:
@@ -26,8 +33,7 @@ class Hidden(nn.Module):
         return self.fc(self.drop(self.lif(self.norm(self.conv(x))).flatten(1)))
 
 
-def hidden(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Hidden(num_classes, input_shape)
+hidden = of(Hidden)
 
 
 class Handed(nn.Module):
@@ -44,8 +50,7 @@ class Handed(nn.Module):
         return spk2, mem1, mem2
 
 
-def handed(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Handed(num_classes, input_shape)
+handed = of(Handed)
 
 
 def synaptic(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
@@ -101,8 +106,7 @@ class Restless(Handed):
         return super().forward(x, self.lif1.init_leaky(), self.lif2.init_leaky())[0]
 
 
-def restless(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Restless(num_classes, input_shape)
+restless = of(Restless)
 
 
 class Sums(Handed):
@@ -141,24 +145,11 @@ class Flat(Asks):
         return super().forward(x, num_steps)[0].flatten(0, 1)
 
 
-def asks(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Asks(num_classes, input_shape)
-
-
-def sums(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Sums(num_classes, input_shape)
-
-
-def framed(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Framed(num_classes, input_shape)
-
-
-def listed(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Listed(num_classes, input_shape)
-
-
-def flat(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Flat(num_classes, input_shape)
+asks = of(Asks)
+sums = of(Sums)
+framed = of(Framed)
+listed = of(Listed)
+flat = of(Flat)
 
 
 def jelly_steps(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
@@ -207,24 +198,11 @@ class Forgetful(Handed):
         return super().forward(x, mem1, mem2)[0]
 
 
-def tutorial(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Tutorial(num_classes, input_shape)
-
-
-def noisy(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Noisy(num_classes, input_shape)
-
-
-def frozen(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Frozen(num_classes, input_shape)
-
-
-def idle(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Idle(num_classes, input_shape)
-
-
-def forgetful(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:
-    return Forgetful(num_classes, input_shape)
+tutorial = of(Tutorial)
+noisy = of(Noisy)
+frozen = of(Frozen)
+idle = of(Idle)
+forgetful = of(Forgetful)
 
 
 def other_classes(num_classes: int, input_shape: tuple[int, ...], timesteps: int) -> nn.Module:

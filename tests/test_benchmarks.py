@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -189,3 +190,12 @@ def test_the_page_of_results_is_what_its_rows_say(tmp_path: Path) -> None:
     drawn = {path.name for path in tmp_path.glob("*.svg")}
     assert drawn
     assert drawn == {path.name for path in reproduce_tables.RESULTS.glob("*.svg")}
+
+
+def test_no_result_names_a_place_on_the_machine_that_made_it() -> None:
+    """A row of another machine is to be compared with them."""
+    results = Path(reproduce.__file__).parent / "results"
+    files = [each for each in results.rglob("*") if each.suffix in (".json", ".jsonl", ".md", ".html")]
+    assert len(files) >= 6
+    placed = re.compile(r"[\"' (=](/(home|root|Users|tmp|work|mnt|data)/|[A-Z]:\\)")
+    assert [each.name for each in files if placed.search(each.read_text(encoding="utf-8"))] == []

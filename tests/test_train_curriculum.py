@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from interrupted import stop_after
 from lightning_fabric import Fabric
 from older_runs import unfinished_without
 from safetensors.torch import load_file
@@ -25,7 +26,6 @@ from idsnn.config import TrainConfig
 from idsnn.curriculum import Stage, read_stages, stage_at, total_epochs
 from idsnn.data import Images, Loader, resized
 from idsnn.distill import distillation_loss
-from idsnn.fit import Checkpoint
 from idsnn.moves import Augment
 from idsnn.networks.resnet import ResNet, SpikingResNet
 from idsnn.schedule import learning_rate
@@ -111,19 +111,7 @@ def test_config_summary_and_metrics_say_what_was_shown(run: Path) -> None:
 def test_it_goes_on_after_every_epoch_to_the_same_weights(
     saves: int, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = 0
-
-    def interrupted(state: Checkpoint, path: Path) -> None:
-        nonlocal count
-        if count == saves:
-            raise KeyboardInterrupt
-        count += 1
-        save(state, path)
-
-    save = Checkpoint.save
-    monkeypatch.setattr(Checkpoint, "save", interrupted)
-    assert train([*TINY, *EVERYTHING, "--out", str(tmp_path / "run")]) == 130
-    monkeypatch.undo()
+    stop_after(saves, [*TINY, *EVERYTHING, "--out", str(tmp_path / "run")], monkeypatch)
     assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
     assert equal(weights(tmp_path / "run"), weights(run))
     kept = [

@@ -109,6 +109,20 @@ def test_a_teacher_of_each_frame_teaches_every_step_or_the_mean(loss: str, tree:
     assert torch.allclose(distillation_loss(student, teacher, torch.tensor([0, 1, 3])), sum(by_step) / 2)
 
 
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--stages", "16x9@2"], "--stages: are for images; recordings keep the size and the number of their frames"),
+        (["--views", "2", "--arm", "kd"], "--views 2: are of images; events are dropped anew in every epoch"),
+    ],
+)
+def test_what_is_of_images_alone_is_refused_for_recordings(
+    flags: list[str], line: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--dataset", "events", "--data", str(tree), *flags, "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"idsnn-train: error: {line}"
+
+
 def test_recordings_train_all_arms_and_other_numbers_of_frames_run(tree: Path, tmp_path: Path) -> None:
     shared = ["--dataset", "events", "--data", str(tree), "--timesteps", "3", "--width", "4", "--batch-size", "8"]
     shared += ["--network", "resnet", "--depth", "18", "--teacher-depth", "34", "--teacher-frames", "mean"]

@@ -12,13 +12,13 @@ import numpy as np
 import own_nets
 import pytest
 import torch
+from interrupted import stop_after
 from safetensors.torch import load_file
 from test_train_own_network import flags
 from torch import Tensor
 
 import idsnn
 from idsnn.cli import main as train
-from idsnn.fit import Checkpoint
 from idsnn.networks.by_path import build
 from idsnn.networks.protocol import SpikingNetwork
 from idsnn_deploy import Session
@@ -146,14 +146,7 @@ def test_a_loop_of_its_own_length_is_exported_with_that_and_no_other(
 
 
 def test_a_run_of_it_goes_on_to_the_same_weights(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(state: Checkpoint, path: Path) -> None:
-        save(state, path)
-        raise KeyboardInterrupt
-
-    save = Checkpoint.save
-    monkeypatch.setattr(Checkpoint, "save", interrupted)
-    assert train(flags("asks", tmp_path / "run", "--arm", "baseline")) == 130
-    monkeypatch.undo()
+    stop_after(1, flags("asks", tmp_path / "run", "--arm", "baseline"), monkeypatch)
     assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
     ours, theirs = (load_file(folder / "student.safetensors") for folder in (tmp_path / "run", run))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)  # with dropout drawn anew

@@ -10,12 +10,12 @@ import numpy as np
 import own_nets
 import pytest
 import torch
+from interrupted import stop_after
 from safetensors.torch import load_file
 from test_train_vgg import photograph_folder
 
 import idsnn
 from idsnn.cli import main as train
-from idsnn.fit import Checkpoint
 from idsnn.networks.by_path import build
 from idsnn.networks.import_path import is_import_path
 from idsnn.networks.protocol import SpikingNetwork
@@ -87,14 +87,7 @@ def test_it_starts_from_a_teacher_where_stages_correspond(tmp_path: Path) -> Non
 
 
 def test_a_run_of_it_goes_on_to_the_same_weights(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(state: Checkpoint, path: Path) -> None:
-        save(state, path)
-        raise KeyboardInterrupt
-
-    save = Checkpoint.save
-    monkeypatch.setattr(Checkpoint, "save", interrupted)
-    assert train(flags("hidden", tmp_path / "run", "--arm", "baseline")) == 130
-    monkeypatch.undo()
+    stop_after(1, flags("hidden", tmp_path / "run", "--arm", "baseline"), monkeypatch)
     assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
     ours, theirs = (load_file(folder / "student.safetensors") for folder in (tmp_path / "run", run))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)  # with dropout drawn anew

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interrupted import stop_after
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
@@ -343,19 +344,7 @@ def test_a_finished_run_is_resumed_by_its_summary(tiny: Path, capsys: pytest.Cap
 def test_a_run_that_was_interrupted_goes_on_to_the_same_weights(
     saves: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = 0
-
-    def interrupted(state: Checkpoint, path: Path) -> None:
-        nonlocal count
-        if count == saves:
-            raise KeyboardInterrupt
-        count += 1
-        save(state, path)
-
-    save = Checkpoint.save
-    monkeypatch.setattr(fit.Checkpoint, "save", interrupted)
-    assert main([*TINY, "--out", str(tmp_path / "run")]) == 130
-    monkeypatch.undo()
+    stop_after(saves, [*TINY, "--out", str(tmp_path / "run")], monkeypatch)
     assert main(["--resume", "--out", str(tmp_path / "run")]) == 0
     assert equal(tiny, tmp_path / "run")
 

@@ -62,5 +62,8 @@ def _module(name: str) -> ModuleType:
 
 
 def _defined(found: Any) -> list[str]:
+    """The callables that are a module's own, and not what it imports; of a class, its methods."""
+    home = found.__name__ if isinstance(found, ModuleType) else getattr(found, "__module__", None)
     names = vars(found) if hasattr(found, "__dict__") else {}
-    return sorted(name for name, value in names.items() if callable(value) and not name.startswith("_"))[:8]
+    ours = (name for name, value in names.items() if callable(value) and getattr(value, "__module__", None) == home)
+    return sorted(name for name in ours if not name.startswith("_"))[:8]
