@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ OUTCOMES: dict[str, tuple[Callable[[], int], str]] = {
 def test_the_harness_tells_outcomes_apart(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body, expected = OUTCOMES[name]
     monkeypatch.setattr(worker, "SECONDS", 0.5 if expected == "hang" else 60.0)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where tracebacks go
     good = alone(command(said('{"a": 1, "ms": 2}'), monkeypatch), tmp_path)
     monkeypatch.setattr(outcomes, "MEMORY", good.memory + 2**27)
     found = alone(command(body, monkeypatch), tmp_path)
@@ -121,7 +122,7 @@ def alone(given: Command, scratch: Path) -> Seen:
 
 
 def test_what_one_command_took_or_said_is_not_the_next_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where tracebacks go
     bodies = [greedy, said("{}"), warned, warned, lambda: os.kill(os.getpid(), signal.SIGKILL), said("{}")]
     calls = iter(bodies)
     monkeypatch.setattr(worker, "LIVES", 4)  # all but the crash and what follows are in one process
