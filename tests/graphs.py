@@ -425,3 +425,19 @@ def nested_skip() -> nir.NIRGraph:
     nodes = {"fc": affine(4, 4), "block": inner, "out": affine(4, 2, seed=3)}
     edges = [("input", "fc"), ("fc", "block"), ("block", "out"), ("fc", "out"), ("out", "output")]
     return graph(nodes, edges, (4,), (2,))
+
+
+def reset_to_zero(graph: nir.NIRGraph, name: str) -> None:
+    """A neuron whose reset by subtraction is read as one to zero."""
+    membrane, theta = graph.nodes[f"{name}_membrane"], graph.nodes[name].threshold
+    zeros = np.zeros_like(membrane.r)
+    leaky = isinstance(membrane, nir.LI)
+    parts = {f"{name}_membrane", f"{name}_reset", name}
+    before = [a for a, b in graph.edges if b == f"{name}_membrane" and a not in parts]
+    after = [b for a, b in graph.edges if a == name and b not in parts]
+    graph.nodes[name] = (
+        nir.LIF(membrane.tau, membrane.r, zeros, theta, zeros) if leaky else nir.IF(membrane.r, theta, zeros)
+    )
+    graph.edges = [edge for edge in graph.edges if not parts & {*edge}]
+    graph.edges += [(a, name) for a in before] + [(name, b) for b in after]
+    del graph.nodes[f"{name}_membrane"], graph.nodes[f"{name}_reset"]

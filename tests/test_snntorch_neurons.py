@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from graphs import reset_to_zero
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_runs import run, traced
@@ -157,16 +158,6 @@ def test_what_resets_by_subtraction_is_one_neuron_of_the_plan(name: str) -> None
     assert [step.name for step in steps if isinstance(step.node, SoftReset)] == ["lif1", "lif2"]
 
 
-def _to_zero(graph: nir.NIRGraph, model: Any) -> None:
-    membrane, fire = graph.nodes["lif1_membrane"], graph.nodes["lif1"]
-    zeros = np.zeros_like(membrane.r)
-    graph.nodes["lif1"] = nir.LIF(membrane.tau, membrane.r, zeros, fire.threshold, zeros)
-    after = [b for a, b in graph.edges if a == "lif1" and b != "lif1_reset"]
-    kept = [edge for edge in graph.edges if not {"lif1_membrane", "lif1_reset", "lif1"} & {*edge}]
-    graph.edges = [*kept, ("fc1", "lif1"), *(("lif1", b) for b in after)]
-    del graph.nodes["lif1_membrane"], graph.nodes["lif1_reset"]
-
-
 def _filtered(graph: nir.NIRGraph, model: Any) -> None:
     """The reset goes through the synapse, as it would before a CubaLI."""
     graph.edges = [(a, "lif1_current" if a == "lif1_reset" else b) for a, b in graph.edges]
@@ -178,7 +169,7 @@ def _less(graph: nir.NIRGraph, model: Any) -> None:
 
 
 WRONG: dict[str, tuple[str, Callable[[nir.NIRGraph, Any], None]]] = {
-    "reset to zero for subtract": ("subtract", _to_zero),
+    "reset to zero for subtract": ("subtract", lambda graph, model: reset_to_zero(graph, "lif1")),
     "the reset is filtered by the synapse": ("synaptic", _filtered),
     "another amount": ("subtract", _less),
 }

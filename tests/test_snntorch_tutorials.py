@@ -16,6 +16,7 @@ import pytest
 import snntorch as snn
 import torch
 import torch.nn.functional as F
+from graphs import reset_to_zero
 from onnx_runs import traced
 from snntorch import surrogate, utils
 from test_snntorch_neurons import free
@@ -294,19 +295,6 @@ def test_a_tutorial_s_network_is_exact(name: str) -> None:
     assert all(0.02 <= rate <= 0.6 for rate in rates.values()), rates
 
 
-def _to_zero(graph: nir.NIRGraph, name: str) -> None:
-    """Reset by subtraction read as reset to zero."""
-    membrane, fire = graph.nodes[f"{name}_membrane"], graph.nodes[name]
-    zeros = np.zeros_like(membrane.r)
-    parts = {f"{name}_membrane", f"{name}_reset", name}
-    before = [a for a, b in graph.edges if b == f"{name}_membrane" and a not in parts]
-    after = [b for a, b in graph.edges if a == name and b not in parts]
-    graph.nodes[name] = nir.LIF(membrane.tau, membrane.r, zeros, fire.threshold, zeros)
-    graph.edges = [edge for edge in graph.edges if not parts & {*edge}]
-    graph.edges += [(a, name) for a in before] + [(name, b) for b in after]
-    del graph.nodes[f"{name}_membrane"], graph.nodes[f"{name}_reset"]
-
-
 def _at_least(graph: nir.NIRGraph, name: str) -> None:
     """What lies on the threshold fires: v >= theta - 0.01."""
     node = graph.nodes[name]
@@ -355,7 +343,7 @@ def _mean(graph: nir.NIRGraph, name: str) -> None:
 
 
 WRONG: dict[str, tuple[str, Callable[[nir.NIRGraph, str], None], str]] = {
-    "reset to zero for subtract": ("feedforward", _to_zero, "lif1"),
+    "reset to zero for subtract": ("feedforward", reset_to_zero, "lif1"),
     "v >= theta": ("population", _at_least, "lif2"),
     "a synapse that filters the reset": ("second order", _filtered, "lif1"),
     "recurrence forgotten": ("recurrent", _forgetting, "lif1"),

@@ -10,6 +10,7 @@ import nir
 import numpy as np
 import pytest
 import torch
+from graphs import reset_to_zero
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_runs import run, traced
@@ -180,17 +181,6 @@ def _theta(model: Any, graph: nir.NIRGraph) -> float:
     return (node.v_threshold - reset) * rate
 
 
-def _to_zero(graph: nir.NIRGraph, model: Any) -> None:
-    membrane, theta = graph.nodes["1_membrane"], graph.nodes["1"].threshold
-    zeros = np.zeros_like(membrane.r)
-    leaky = isinstance(membrane, nir.LI)
-    graph.nodes["1"] = (
-        nir.LIF(membrane.tau, membrane.r, zeros, theta, zeros) if leaky else nir.IF(membrane.r, theta, zeros)
-    )
-    graph.edges = [("input", "0"), ("0", "1"), ("1", "output")]
-    del graph.nodes["1_membrane"], graph.nodes["1_reset"]
-
-
 def _whole_input(graph: nir.NIRGraph, model: Any) -> None:
     """decay_input is overlooked: the input comes tau times as large."""
     graph.nodes["0"].weight = graph.nodes["0"].weight * np.float32(model[1].tau)
@@ -226,8 +216,8 @@ WRONG: dict[str, tuple[str, str, Callable[[nir.NIRGraph, Any], None]]] = {
     "v > theta for v >= theta": ("IF", "to 0", _strictly),
     "v > theta for v >= theta, subtracting": ("IF", "by subtraction", _strictly),
     "v > theta for v >= theta, leaky": ("LIF", "to 0", _strictly),
-    "reset to zero for soft": ("IF", "by subtraction", _to_zero),
-    "reset to zero for soft, leaky": ("LIF", "by subtraction", _to_zero),
+    "reset to zero for soft": ("IF", "by subtraction", lambda graph, model: reset_to_zero(graph, "1")),
+    "reset to zero for soft, leaky": ("LIF", "by subtraction", lambda graph, model: reset_to_zero(graph, "1")),
     "decay_input dropped": ("LIF", "to 0", _whole_input),
     "decay_input where there is none": ("LIF, whole input", "to 0", _decayed_input),
     "v_reset overlooked": ("LIF", "below 0", _unshifted),
