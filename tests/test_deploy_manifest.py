@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ from tiny_bundle import DATA, STATIC, images, resigned
 
 from idsnn_deploy import Session
 from idsnn_deploy.check import check_bundle
-from idsnn_deploy.errors import BundleError
+from idsnn_deploy.errors import BundleError, UsageError
+from idsnn_deploy.event_files import DTYPE
 from idsnn_deploy.files import canonical_json, sha256
 from idsnn_deploy.info import describe, info
 from idsnn_deploy.layer_table import Neurons, Synapses
 from idsnn_deploy.manifest import MANIFEST, Manifest, listing, parse_manifest, read_bundle, write_manifest
+from idsnn_deploy.recordings import clip
 
 FILES = sorted(file.name for file in STATIC.iterdir() if file.name != MANIFEST)
 
@@ -374,3 +378,12 @@ def test_the_committed_bundles_are_what_onnx_makes_of_their_equations(tmp_path: 
         made = write(tmp_path / name, static)
         for file in (DATA / name).glob("*.onnx"):
             assert (made / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("shape", [[30], [6, 5], [1, 1, 6, 5]])
+def test_an_input_that_is_no_image_is_not_taken_for_one(shape: list[int]) -> None:
+    manifest = replace(read_bundle(STATIC).manifest, input_shape=shape)
+    with pytest.raises(UsageError, match=re.escape(f"takes inputs of shape {tuple(shape)}, not images; pass float")):
+        manifest.image_shape  # noqa: B018  # it is what is asked for
+    with pytest.raises(UsageError, match="not images"):
+        clip(np.zeros(0, DTYPE), manifest)

@@ -11,6 +11,7 @@ import pytest
 from eval_bundles import SCALE, tape_bundle, tape_images
 from PIL import Image
 from test_eval_report import NET, K, N
+from tiny_bundle import resigned
 
 from idsnn_deploy.manifest import read_bundle
 from idsnn_evaluation.cli import main
@@ -193,6 +194,10 @@ BAD: dict[str, Case] = {
     ),
     "no folder": (lambda b, d, s: [str(b), "--dataset", "folder", "--data", str(s / "none")], "no such folder"),
     "folder without data": (lambda b, d, s: [str(b), "--dataset", "folder"], "--data DIR"),
+    "images for an input of another kind": (
+        lambda b, d, s: [str(resigned(b, input_shape=[7])), "--dataset", "folder"],
+        "takes inputs of shape (7,), not images",
+    ),
     "no images": (lambda b, d, s: [*npz(b, d), "--limit", "0"], "--limit 0"),
     "no batch": (lambda b, d, s: [*npz(b, d), "--batch-size", "0"], "--batch-size 0"),
     "no threads": (lambda b, d, s: [*npz(b, d), "--threads", "0"], "0 threads"),

@@ -65,7 +65,7 @@ class EventStream:
 
     def __init__(self, stepper: Stepper | CNetwork, window: int | None = None, margin: float | None = None) -> None:
         self._stepper, self._margin = stepper, margin
-        self._binning, self._shape = _binning(stepper.manifest, window), _frame(stepper.manifest)
+        self._binning, self._shape = _binning(stepper.manifest, window), stepper.manifest.image_shape
         self._sensor = self._binning.sensor or self._shape[1:]
         self._edges = borders(self._binning, 0, stepper.manifest.timesteps)
         self._last = -(2**62)
@@ -147,8 +147,3 @@ def _binning(manifest: Manifest, window: int | None) -> Binning:
             "together (window, in µs by time and in events by count), or train with --events-window"
         )
     return binning
-
-
-def _frame(manifest: Manifest) -> tuple[int, int, int]:
-    channels, height, width = manifest.input_shape
-    return channels, height, width

@@ -70,19 +70,10 @@ def _samples(item: Any, manifest: Manifest) -> Array:
     if not isinstance(item, np.ndarray):
         if not isinstance(item, (str, os.PathLike, bytes, Image.Image)):
             raise TypeError(f"an image is an array, a path, bytes or a Pillow image, not a {type(item).__name__}")
-        return _scaled(load_image(item, _image_shape(manifest))[None])
+        return _scaled(load_image(item, manifest.image_shape)[None])
     if item.dtype == np.uint8:
-        return _pixels(item, _image_shape(manifest))
+        return _pixels(item, manifest.image_shape)
     return _floats(item, manifest)
-
-
-def _image_shape(manifest: Manifest) -> tuple[int, int, int]:
-    if len(manifest.input_shape) != 3:
-        raise UsageError(
-            f"the network takes inputs of shape {tuple(manifest.input_shape)}, not images; pass float arrays"
-        )
-    channels, height, width = manifest.input_shape
-    return channels, height, width
 
 
 def _pixels(images: Array, shape: tuple[int, int, int]) -> Array:

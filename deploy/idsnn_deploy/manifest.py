@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
-from .errors import BundleError, first_line
+from .errors import BundleError, UsageError, first_line
 from .files import canonical_json, read_bytes, sha256, write_json
 from .held import HeldFiles, undisturbed
 from .json_file import parse_json
@@ -168,6 +168,20 @@ class Manifest:
     def batch_shape(self, count: _Size) -> tuple[int | _Size, ...]:
         """The input's shape for `count` samples."""
         return (*(self.timesteps,) * self.sample_axis, count, *self.input_shape)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image, or of a frame.
+
+        Raises:
+            UsageError: the input has other axes.
+        """
+        if len(self.input_shape) != 3:
+            raise UsageError(
+                f"the network takes inputs of shape {tuple(self.input_shape)}, not images; pass float arrays"
+            )
+        channels, height, width = self.input_shape
+        return channels, height, width
 
     @property
     def synapses(self) -> list[Synapses]:

@@ -75,10 +75,9 @@ def clip(recording: Any, manifest: Manifest) -> np.ndarray[Any, np.dtype[np.floa
     file = isinstance(recording, (str, os.PathLike))
     if not (file or isinstance(recording, np.ndarray)):
         raise TypeError(f"a recording is a path or a structured array of events, not a {type(recording).__name__}")
-    channels, height, width = manifest.input_shape
     binning, where = vars(manifest.events or Binning()), os.fspath(recording) if file else "events"
     events = read(recording) if file else recording
-    return to_frames(events, (channels, height, width), manifest.timesteps, **binning, where=str(where))
+    return to_frames(events, manifest.image_shape, manifest.timesteps, **binning, where=str(where))
 
 
 def read_recordings(name: str, split: str, root: str | os.PathLike[str], reading: Reading | None = None) -> Split:

@@ -63,7 +63,7 @@ def open_source(
         found = class_files(data, split, FILES[chosen], division, limit)
         _check_classes(chosen, found.classes, manifest)
         return LabelledSplit(chosen, split, found.files, found.labels)
-    shape = _image_shape(manifest) if chosen in FILES or chosen in RECORDED else None
+    shape = manifest.image_shape if chosen in FILES or chosen in RECORDED else None
     reading = Reading(division=division, timesteps=manifest.timesteps, binning=manifest.events or Binning())
     whole = load_split(chosen, split, data, shape, limit, reading)
     _check_classes(chosen, whole.classes, manifest)
@@ -136,11 +136,6 @@ def _kind(manifest: Manifest) -> str:
     if manifest.encoding == "static":
         return "images"
     return "input that varies in time; pass --dataset npz" if manifest.events is None else "recordings of events"
-
-
-def _image_shape(manifest: Manifest) -> tuple[int, int, int]:
-    channels, height, width = manifest.input_shape
-    return channels, height, width
 
 
 def _check_classes(name: str, classes: tuple[str, ...], manifest: Manifest) -> None:
