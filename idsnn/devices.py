@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import platform
+from inspect import signature
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from idsnn_deploy.errors import UsageError
 
 from .config import TrainConfig
 from .kernel import EAGER, Kernel, compiled, compiler_for
+
+# Statistics are averaged once per epoch, so buffers need not be sent at every step; torch renamed the switch.
+_NAMES = ("forward_sync_buffers", "broadcast_buffers")
+_SENDS = next(name for name in _NAMES if name in signature(DistributedDataParallel).parameters)
+_BUFFERS_STAY: dict[str, Any] = {_SENDS: False}
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -26,8 +33,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
     world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     torch.set_float32_matmul_precision("high")
-    # Statistics are averaged once per epoch, so buffers need not be sent at every step.
-    strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    strategy: Any = DDPStrategy(**_BUFFERS_STAY) if world > 1 else "auto"
     fabric = Fabric(
         accelerator="auto" if config.device == "auto" else config.device,
         devices=local,

@@ -1,17 +1,17 @@
-"""Two processes under torchrun: the weights of one process whose batch normalization sees the same half-batches."""
+"""Two processes as torchrun starts them: the weights of one whose batch normalization sees the same half-batches."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
+from forked import exit_code, fork
 
 from idsnn.checkpoint import load_run
+from idsnn.cli import main
 from idsnn.config import TrainConfig, read_config
 from idsnn.data import Loader, load_data
 from idsnn.distill import distillation_loss
@@ -58,15 +58,24 @@ def halves(folder: Path) -> torch.nn.Module:
     return copies[0]
 
 
-@pytest.mark.slow
+def as_torchrun_starts_them(body: Callable[[], int], folder: Path) -> str:
+    """Runs two processes, which find each other by what torchrun puts into the environment; what they print."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0"}
+    said = folder / "said.txt"
+    children = [fork(body, said, RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")]
+    codes = [exit_code(child) for child in children]
+    assert codes == [0, 0], said.read_text()[-3000:]
+    return said.read_text()
+
+
 def test_two_processes_equal_one_that_sees_their_half_batches(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command += ["-m", "idsnn.cli", *FLAGS, "--out", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=400)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stderr.count("each process's own images") == 1  # one process speaks
+    said = as_torchrun_starts_them(lambda: main([*FLAGS, "--out", str(out)]), tmp_path)
+    assert said.count("each process's own images") == 1  # one process speaks
     assert json.loads((out / "summary.json").read_text())["processes"] == 2
     expected, found = halves(out).state_dict(), load_run(out).student.state_dict()
     for name, tensor in expected.items():

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import exit_code, fork
 from interrupted import stop_after
 from PIL import Image
 from rich.console import Console
@@ -349,19 +350,16 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_weights(
     assert equal(tiny, tmp_path / "run")
 
 
-@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
     flags = ["--width", "4", "--epochs", "3", "--arm", "baseline", "--limit-train", "320", "--batch-size", "16"]
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "idsnn.cli", *flags, "--out", str(tmp_path / "killed")]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 240
-        while not (tmp_path / "killed" / "last.ckpt").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.3)  # the second epoch is under way
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    child = fork(lambda: main([*flags, "--out", str(tmp_path / "killed")]), tmp_path / "said.txt")
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "killed" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)  # the second epoch is under way
+    os.kill(child, signal.SIGKILL)
+    assert exit_code(child) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "student.safetensors").exists()
     assert main(["--resume", "--out", str(tmp_path / "killed")]) == 0
     assert equal(tmp_path / "whole", tmp_path / "killed")
