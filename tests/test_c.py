@@ -20,14 +20,15 @@ from idsnn_deploy.errors import ParityError, UnsupportedError, UsageError
 from idsnn_deploy.readout import WHOLE, Readout
 from idsnn_evaluation.counting.operations import fan_out
 from idsnn_export import cli
-from idsnn_export.c.bounds import membrane
+from idsnn_export.c.bounds import membrane, of_input, proved
 from idsnn_export.c.quantize import integer_network, pixel_table
 from idsnn_export.c.write import channels_last, write_c
 from idsnn_export.c_folder import judged, whole_input
 from idsnn_export.graph.layers import layer_table
 from idsnn_export.nir_file.reader import read_nir
 from idsnn_export.nir_file.writer import write_nir
-from idsnn_export.reference.integer import decayed, run_integer
+from idsnn_export.reference.integer import Layer, decayed, run_integer
+from idsnn_export.reference.integer import Path as Way
 from idsnn_export.reference.interpreter import trace
 
 DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "bundle"
@@ -336,6 +337,51 @@ def test_no_sum_of_any_network_leaves_the_bounds_that_were_proved(seed: int, siz
     distance = np.abs(found.membranes["n1"] - 0.5)
     clear = distance[0] > 0.02 * np.abs(found.membranes["n1"][0]) + 1e-3
     assert (spikes["n1"][0] == found.spikes["n1"][0])[clear].all()
+
+
+def layer_of(**given: Any) -> Layer:
+    """Two neurons that hear a, weighted by -1, 2 and 3, -4, times -5 << 1; a fires ones."""
+    weight = nir.Linear(np.array([[-1.0, 2.0], [3.0, -4.0]]))
+    numbers = {"offset": -3, "late": 2, "decay": 0, "membrane_offset": 0, "reset": 0, "synapse": None, "theta": None}
+    whole = {
+        name: value if value is None else np.array([value]) for name, value in {**numbers, "rho": None, **given}.items()
+    }
+    return Layer("b", (2,), (Way("a", False, (weight,), np.array([-5]), np.array([1])),), unit=np.ones(2), **whole)
+
+
+HALF, ALL = 2**14, 2**15  # of what a membrane keeps, in 2^-15
+
+
+@pytest.mark.parametrize(
+    ("given", "timesteps", "most"),
+    [
+        ({}, 4, [36, 76]),  # x = 3 + 2 + 3 (7) * 5 * 2 = 35 (75), and 1 for rounding
+        ({"decay": HALF}, 4, [72, 152]),  # x + 1 + (x + 1) / 2 + ...
+        ({"decay": ALL}, 4, [140, 300]),  # T x
+        ({"decay": ALL}, 1, [70, 150]),  # a stream that stops at 2^30 takes one more
+        ({"theta": -100}, 4, [135, 175]),  # a membrane that stayed just below theta, and x
+        ({"theta": 1, "reset": -100}, 4, [135, 175]),
+        ({"theta": 1, "decay": HALF}, 4, [72, 152]),
+        ({"synapse": HALF, "membrane_offset": -9}, 4, [82, 162]),  # the current reaches 72 (152), then 9, and 1
+        ({"rho": -10}, 4, [46, 86]),  # taken off beside x
+        ({"rho": 10, "decay": ALL}, 4, [180, 340]),
+    ],
+)
+def test_what_a_layer_can_reach_by_hand(given: dict[str, int], timesteps: int, most: list[int]) -> None:
+    assert membrane(layer_of(**given), {"a": np.ones(2)}, timesteps).tolist() == most
+
+
+@pytest.mark.parametrize(
+    ("offset", "room", "fits"),
+    [(2**31 - 74, [], True), (2**31 - 73, [], False), (2**30 - 74, [2], True), (2**30 - 73, [2], False)],
+)
+def test_a_layer_fits_into_32_bits_or_is_one_too_large(offset: int, room: list[int], fits: bool) -> None:
+    """The second neuron has 2 + 70 on top of its offset, and 1 for rounding."""
+    assert proved(layer_of(offset=offset), {"a": np.ones(2)}, 4, *room) == fits
+
+
+def test_an_input_reaches_what_its_table_says_of_each_channel() -> None:
+    assert of_input(np.array([[-5, 3], [1, -9]]), (2, 1, 2)).tolist() == [[[5, 5]], [[9, 9]]]
 
 
 def largest_membrane(network: Any, x: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -226,16 +227,20 @@ def test_warnings_are_as_before_when_threads_have_read_images() -> None:
     assert list(warnings.filters) == before
 
 
-def test_decoders_say_nothing_past_python(capfd: pytest.CaptureFixture[str]) -> None:
+def test_decoders_say_nothing_past_python(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """libtiff writes to the file descriptor, Pillow's logger to standard error where nobody has set up logging."""
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
     stream = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 31)).astype(np.uint8)).save(
         stream, "TIFF", compression="tiff_lzw"
     )
     data, refused = stream.getvalue(), 0
-    for place in range(8, len(data), 3):
+    broken = [data[:place] + b"\xff\xff" + data[place + 2 :] for place in range(8, len(data), 3)]
+    planes, samples = b"\x1c\x01\x03\x00\x01\x00\x00\x00\x01", b"\x15\x01\x03\x00\x01\x00\x00\x00\x63"
+    assert planes in data  # 99 samples a pixel in its place are what Pillow logs an error about
+    for each in (*broken, data.replace(planes, samples)):
         try:
-            load_image(data[:place] + b"\xff\xff" + data[place + 2 :])
+            load_image(each)
         except ImageError:
             refused += 1
     assert refused

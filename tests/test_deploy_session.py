@@ -60,6 +60,8 @@ def test_the_size_of_batches_does_not_show(batch: int) -> None:
     np.testing.assert_allclose(Session(STATIC, batch=batch)(x), Session(STATIC, batch=10)(x), atol=1e-6)
     clip = tiny.clip(10)
     np.testing.assert_allclose(Session(FRAMES, batch=batch)(clip), Session(FRAMES, batch=10)(clip), atol=1e-6)
+    np.testing.assert_allclose(Session(FRAMES, batch=batch).step_logits(clip), tiny.answer(clip)[0], atol=1e-6)
+    np.testing.assert_array_equal(Session(FRAMES, batch=batch).prepare(clip), clip)
 
 
 @pytest.mark.parametrize("optimization", OPTIMIZATIONS)
@@ -177,6 +179,7 @@ def test_a_margin_that_is_just_reached_stops(session: Session) -> None:
 
 def test_the_margin_comes_from_the_manifest(session: Session, copy: Path) -> None:
     assert session.margin() == 0.5
+    assert Session(resigned(copy, early_exit={"margin": 1})).margin() == 1
     image = tiny.images(1)
     assert session.run_until(image).steps == session.run_until(image, 0.5).steps
     with pytest.raises(UsageError, match="no margin was chosen"):
@@ -184,8 +187,8 @@ def test_the_margin_comes_from_the_manifest(session: Session, copy: Path) -> Non
 
 
 def test_run_until_takes_one_image(session: Session) -> None:
-    with pytest.raises(ValueError, match="one image"):
-        session.run_until(tiny.images(2), 0.5)
+    with pytest.raises(ValueError, match="takes one image, not 3"):
+        session.run_until(tiny.images(3), 0.5)
 
 
 # Streaming -----------------------------------------------------------------------------------------------------------

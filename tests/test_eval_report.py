@@ -341,6 +341,13 @@ def test_outputs_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         evaluate(broken, tape_images(N), NET.labels)
 
 
+def test_a_runtime_that_fails_is_one_line_and_says_no_other(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BundleError, match=r"probe\.onnx: fails while running \(.*Gather") as caught:
+        evaluate(folder, tape_images(N + 1), np.zeros(N + 1, int))  # a row beyond its tables
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_bundle_without_its_probe_says_how_to_make_it(tmp_path: Path) -> None:
     from dataclasses import replace
 
@@ -351,6 +358,24 @@ def test_a_bundle_without_its_probe_says_how_to_make_it(tmp_path: Path) -> None:
     write_manifest(bare, replace(read_bundle(bare).manifest, files=listing(bare)))
     with pytest.raises(BundleError, match=r"no model\.probe\.onnx.*--graphs probe"):
         evaluate(bare, tape_images(N), NET.labels)
+
+
+@pytest.mark.parametrize("name", ["logits", "step_logits"])
+def test_a_probe_of_other_classes_than_the_manifest_s_is_refused(name: str, tmp_path: Path) -> None:
+    wide = np.concatenate([NET.logits, NET.logits[..., :1]], axis=2)
+    tables = NET.tables | {"logits": NET.logits.mean(axis=0)}
+    tables[name] = wide if name == "step_logits" else wide.mean(axis=0)
+    broken = tape_bundle(tmp_path / "b", NET.layers, tables, labels=list("abcd"))
+    with pytest.raises(BundleError, match=rf"probe\.onnx: {name} has the shape .*5\) where the manifest says .*4\)"):
+        evaluate(broken, tape_images(N), NET.labels)
+
+
+def test_a_probe_that_shows_no_raster_of_a_layer_counts_all_the_same(tmp_path: Path, report: Report) -> None:
+    tables = NET.tables
+    del tables["raster.lif2"]
+    found = evaluate(tape_bundle(tmp_path / "b", NET.layers, tables), tape_images(N), NET.labels)
+    assert found.totals == report.totals
+    assert [*found.examples[0].rasters] == ["lif1", "lif3"]
 
 
 def test_a_probe_without_a_layer_s_sum_is_named(tmp_path: Path) -> None:

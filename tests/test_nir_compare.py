@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from eval_bundles import tape_graph, tape_images
 from graphs import CASES
 
 from idsnn_deploy.errors import BundleError, GraphError, UsageError
@@ -15,6 +16,7 @@ from idsnn_export.artefacts import compare
 from idsnn_export.bundle import graph_of
 from idsnn_export.cli import main
 from idsnn_export.config import ExportConfig
+from idsnn_export.gates.onnx_run import run, session
 from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.lowering import to_onnx
 from idsnn_export.nir_file.writer import write_nir
@@ -130,6 +132,14 @@ def test_a_model_of_open_channels_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(BundleError):
         compare(tmp_path / "a.onnx", tmp_path / "a.onnx")
+
+
+def test_a_model_that_fails_is_one_line_and_says_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    ready = session(tape_graph({"logits": np.zeros((2, 1, 3))}))
+    with pytest.raises(BundleError, match=r"model: fails while running \(.*Gather") as caught:
+        run(ready, tape_images(3), ["logits"])
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_normalization_that_does_not_fit_the_input_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from onnx_runs import run
 
 from idsnn_export.graph.plan import plan
 from idsnn_export.lowering import calibrate, integer_weights, to_onnx
-from idsnn_export.lowering.calibrate import best_range, firing_currents
 from idsnn_export.lowering.int8 import Range, integer_layers
 from idsnn_export.reference.interpreter import interpret
 
@@ -151,56 +150,6 @@ def test_weights_stored_in_8_bits_are_finite_whatever_their_size(size: float) ->
     frames = np.zeros((STEPS, 2, 12), np.float32)
     outputs = run(to_onnx(graph, STEPS, static=False, int8=integer_weights(graph)), input=frames)["step_logits"]
     np.testing.assert_array_equal(outputs, interpret(graph, frames, STEPS)[0])
-
-
-# ---- ranges ---------------------------------------------------------------------------------------------------------
-
-
-@hypothesis.given(st.floats(0.05, 5), st.floats(0.3, 3), st.integers(0, 99))
-@hypothesis.settings(max_examples=60)
-def test_rounding_changes_no_spike_of_a_neuron_at_rest(theta: float, spread: float, seed: int) -> None:
-    currents = np.random.default_rng(seed).normal(0, spread * theta, 4000).astype(np.float32)
-    reach = best_range(currents, np.array([theta], np.float32))
-    clear = abs(currents - theta) > 1e-4 * theta
-    np.testing.assert_array_equal((reach.rounded(currents) > theta)[clear], (currents > theta)[clear])
-    steps = theta / float(reach.scale)
-    assert abs(steps % 1 - 0.5) < 1e-3
-
-
-def test_the_current_that_fires_is_that_of_one_step_from_rest() -> None:
-    size, dt = 3, 1e-4
-    tau = full((size,), 4 * dt)
-    nodes = [
-        nir.Threshold(full((size,), 0.3)),
-        nir.IF(full((size,), 0.5 / dt), full((size,), 0.3), full((size,), 0)),
-        nir.LIF(tau, full((size,), 3), full((size,), 0.1), full((size,), 0.3), full((size,), 0)),
-        nir.CubaLIF(tau, 2 * tau, full((size,), 3), full((size,), 0.1), full((size,), 0.3), full((size,), 0),
-                    full((size,), 1.5)),
-    ]  # fmt: skip
-    for node in nodes:
-        graph = chain(
-            (size,),
-            (size,),
-            nir.Threshold(full((size,), 0)),
-            nir.Affine(np.eye(size, dtype=np.float32), full((size,), 0)),
-            node,
-        )
-        found = firing_currents(plan(graph), "n1", dt)
-        assert found is not None
-        alone = chain((1,), (1,), type(node)(**{k: v[:1] for k, v in vars(node).items() if isinstance(v, np.ndarray)}))
-        for factor, fires in ((0.999, 0), (1.001, 1)):
-            assert (
-                interpret(alone, np.full((1, 1), factor * found.item()), 1, dt=dt, dtype=np.float64)[0].item() == fires
-            )
-
-
-def test_a_sum_that_could_overflow_is_no_integer_layer() -> None:
-    few, many = (
-        chain((size,), (2,), nir.Threshold(full((size,), 0)), nir.Affine(full((2, size), 1), full((2,), 0)), neuron(2))
-        for size in (1000, 17_000_000)
-    )
-    assert [step.name for step in integer_layers(plan(few))] == ["n1"]
-    assert integer_layers(plan(many)) == []
 
 
 def test_a_share_counts_from_the_output() -> None:

@@ -127,5 +127,5 @@ def firing_currents(steps: Plan, name: str, dt: float) -> Array | None:
         return None
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         each = [np.asarray(FIRING[type(node)](node, dt), np.float64).ravel() for node in readers]
-    found = np.unique(np.float32(np.concatenate(each)))
+        found = np.unique(np.float32(np.concatenate(each)))
     return found if found.size and np.isfinite(found).all() else None
