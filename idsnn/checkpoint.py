@@ -25,6 +25,7 @@ from idsnn_deploy.errors import RunError, UsageError, first_line
 from idsnn_deploy.files import read_bytes, replacing_folder, write_bytes, write_json
 from idsnn_deploy.json_file import read_json_object
 
+from .config import read_config, settings
 from .networks.table import build_student, build_teacher
 from .networks.wrapped import own_module
 from .run_facts import LIMIT, read_facts
@@ -71,8 +72,10 @@ def load_run(path: str | Path) -> Run:
     weights = folder / (PRETRAINED if (folder / PRETRAINED).exists() else STUDENT)
     try:
         student, teacher = build_student(config), build_teacher(config)
+        every = {**settings(read_config(folder / CONFIG)), **config}  # an older run has not all of them
     except UsageError as cause:
-        raise RunError(f"{folder / CONFIG}: {cause}") from cause
+        said = str(cause).removeprefix(f"{folder / CONFIG}: ")
+        raise RunError(f"{folder / CONFIG}: {said}") from cause
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, MemoryError) as cause:
         raise RunError(f"{folder / CONFIG}: describes no network ({type(cause).__name__}: {cause})") from cause
     load_weights(student, read_weights(weights), weights)
@@ -83,7 +86,7 @@ def load_run(path: str | Path) -> Run:
     refuse_half_replaced(folder)
     if read_facts(folder / CONFIG) != config:
         raise RunError(f"{folder}: a new run took its place while it was read; load it once that is finished")
-    return Run(student.eval(), teacher.eval() if has_teacher else None, config, summary, folder)
+    return Run(student.eval(), teacher.eval() if has_teacher else None, every, summary, folder)
 
 
 def save_pretrained(run: Run, directory: str | Path) -> None:

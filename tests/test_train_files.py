@@ -15,9 +15,11 @@ from test_train_run import tiny as tiny
 
 from idsnn.checkpoint import load_run, read_weights
 from idsnn.cli import main
-from idsnn.config import read_config
+from idsnn.config import TrainConfig, read_config, settings
 from idsnn.fit import Checkpoint
+from idsnn.networks.table import NEURON, OPTIONS
 from idsnn_deploy.errors import RunError, UsageError
+from idsnn_export.cli import main as export
 
 ROW = dict.fromkeys(
     ("phase", "epoch", "loss", "train_accuracy", "val_accuracy", "test_accuracy", "firing_rate", "lr"), 1.0
@@ -124,6 +126,9 @@ def test_a_broken_summary_is_one_line_on_resume(
         {"network": []},
         {"beta": "x"},
         {"stem": {}},
+        {"data": 5},
+        {"dataset": []},
+        {"augment": "mixup"},
     ],
 )
 def test_a_config_that_describes_no_network_is_one_line(changes: dict[str, Any], tiny: Path, tmp_path: Path) -> None:
@@ -133,6 +138,24 @@ def test_a_config_that_describes_no_network_is_one_line(changes: dict[str, Any],
     with pytest.raises(RunError) as caught:
         load_run(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_config_without_a_setting_has_its_default_or_describes_no_network(tiny: Path, tmp_path: Path) -> None:
+    """Runs of an older version lack what came later."""
+    folder = Path(shutil.copytree(tiny, tmp_path / "run"))
+    config, defaults = json.loads((folder / "config.json").read_text()), settings(TrainConfig())
+    refused = set()
+    for name, default in defaults.items():
+        (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if key != name}))
+        try:
+            assert load_run(folder).config[name] == default
+        except RunError:
+            refused.add(name)
+        if name in ("dataset", "data", "width"):  # which an export reads; 1: there are findings
+            assert export([str(folder), "--lint", "loihi", "--json"]) == (2 if name == "width" else 1)
+    networks = {"network", "width", "depth", "timesteps", *OPTIONS, *NEURON}
+    networks |= {"teacher_network", "teacher_width", "teacher_depth"}
+    assert {"width", "depth", "timesteps"} <= refused <= networks
 
 
 @pytest.mark.parametrize(
