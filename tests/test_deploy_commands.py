@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from idsnn_deploy import errors, progress
@@ -104,6 +105,16 @@ def test_each_command_takes_debug(
     assert main(arguments[:-1]) == 2
     assert "Traceback" not in (said := capsys.readouterr().err)
     assert said.count(": error: ") == 1
+
+
+def test_what_numpy_remarks_is_for_those_who_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    def body() -> int:
+        return int(np.isinf(np.array([1e308]) * 10).sum())
+
+    assert run_command("prog", body) == 1
+    assert capsys.readouterr() == ("", "")
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        run_command("prog", body, debug=True)
 
 
 def test_what_takes_long_is_said_once_it_does_and_nothing_of_what_is_quick(capsys: pytest.CaptureFixture[str]) -> None:

@@ -277,6 +277,20 @@ def test_what_the_interpreter_runs_is_a_bundle_that_every_command_takes(name: st
     assert export(["--diff", str(folder), str(folder / "model.onnx")]) == 0
 
 
+@pytest.mark.parametrize("form", [["--int8"], ["--format", "c"]])
+@pytest.mark.parametrize("size", [1e-300, 1e30, 1e300])
+def test_a_graph_of_numbers_beyond_all_is_one_line(
+    form: list[str], size: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What overflows is found by the gates; numpy's warnings of it stood on standard error beside their line."""
+    cell = nir.CubaLIF(*(np.full(3, each) for each in (1e-20, 2e-4, 1e30, 1 / size, size, 0, size)))
+    graph = chained(nir.Threshold(np.zeros(3)), nir.Linear(np.eye(3)), cell, into=(3,), out=(3,))
+    write_nir(tmp_path / "net.nir", graph)
+    assert export([str(tmp_path / "net.nir"), "--timesteps", "2", "--out", str(tmp_path / "out"), *form]) in (0, 1, 2)
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.endswith("; loading")]
+    assert all(line.startswith(("idsnn-export: error: ", "idsnn-export: next: ")) for line in said)
+
+
 def test_an_export_plans_its_graph_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     make = plan_module.Plan.__init__

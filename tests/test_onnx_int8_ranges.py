@@ -32,6 +32,12 @@ def test_rounding_changes_no_spike_of_a_neuron_at_rest(theta: float, mean: float
     assert ((before - 1.001 < steps) & (steps < before + 0.001)).any()
 
 
+def test_a_threshold_at_the_end_of_the_range_has_a_step_above_it() -> None:
+    """-153.5 to 101.5 steps of 1/64 are 255; with 0 rounded to the 154th, what fires would be the 256th."""
+    found = best_range(np.full(5, -153.5 / 64, np.float32), np.float32([101.5 / 64]))
+    assert (found.low, found.high) == pytest.approx((-153 / 64, 102 / 64))
+
+
 @pytest.mark.parametrize("beyond", [0, 1, 19, 59, 199])
 def test_the_range_cuts_off_the_share_that_costs_least(beyond: int) -> None:
     """Of 20,001 currents all lie on hundredths; -1.27 to 1.28 in 255 steps are those, and no other range is."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -32,7 +33,7 @@ def run_command(prog: str, body: Callable[[], int], debug: bool = False, on_inte
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not Unicode shows the rest
     try:
-        with _terminable():
+        with _terminable(), _unremarked(debug):
             code = body()
             sys.stdout.flush()  # here, where a full disk behind it can still be said
             return code
@@ -75,6 +76,15 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _unremarked(debug: bool) -> Iterator[None]:
+    """numpy's remarks on overflow are lines that help nobody: gates and checks find what is not finite, and name it."""
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 def _give_up(stream: TextIO) -> None:
