@@ -62,10 +62,10 @@ def firmware(folder: Path, network: IntegerNetwork, cpu: str, isa: str = "portab
     shape = (1, *network.input_shape) if network.static else (network.timesteps, 1, *network.input_shape)
     write_c(folder, network, "network", np.zeros(shape, np.uint8), classes, isa)
     shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    units = ["firmware.c", "idsnn_weights.c", "idsnn_kernels.c", "spiking.c", "idsnn_model.c"]
+    units = ["firmware.c", "idsnn_weights.c", "idsnn_kernels.c", "idsnn_margin.c", "spiking.c", "idsnn_model.c"]
     if dense:
         (folder / "dense_weights.h").write_text(dense_weights(network))
-        units = ["firmware.c", "idsnn_weights.c", "idsnn_kernels.c", "dense.c"]
+        units = ["firmware.c", "idsnn_weights.c", "idsnn_kernels.c", "idsnn_margin.c", "dense.c"]
     more = ("-nostartfiles", "-Wl,--gc-sections", "-T", "mps2.ld", "-o", "image.elf")
     subprocess.run([TOOLS[0], f"-mcpu={cpu}", *ISAS[isa].split(), *FLAGS, *more, *units], cwd=folder, check=True)
     return folder / "image.elf"

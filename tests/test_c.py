@@ -405,7 +405,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
     names = sorted(file.name for file in (tmp_path / "a").iterdir())
     assert names == [
         *("Makefile", "README.md", "golden.h", "idsnn_bits.h", "idsnn_kernels.c", "idsnn_kernels.h"),
-        *("idsnn_model.c", "idsnn_model.h", "idsnn_weights.c", "idsnn_weights.h", "main.c"),
+        *("idsnn_margin.c", "idsnn_model.c", "idsnn_model.h", "idsnn_weights.c", "idsnn_weights.h", "main.c"),
     ]
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
@@ -483,7 +483,14 @@ HEAP = """
 int main(void) {
   void *arena = malloc(IDSNN_ARENA_BYTES), *stream = malloc(IDSNN_STREAM_ARENA_BYTES);
   int32_t logits[IDSNN_CLASSES], answer[IDSNN_CLASSES];
-  int differ = idsnn_run_in(idsnn_golden_pixels, logits, arena, IDSNN_ARENA_BYTES) != IDSNN_OK;
+  const size_t bytes = IDSNN_STREAM_ARENA_BYTES;
+  int32_t steps;
+  int differ = idsnn_run_until(idsnn_golden_pixels, IDSNN_GOLDEN_MARGIN, answer, &steps, stream, bytes) != IDSNN_OK;
+  differ += steps != idsnn_golden_steps[0];
+  for (int i = 0; i < IDSNN_CLASSES; i++) differ += answer[i] != idsnn_golden_early[i];
+  free(stream);
+  stream = malloc(IDSNN_STREAM_ARENA_BYTES);
+  differ += idsnn_run_in(idsnn_golden_pixels, logits, arena, IDSNN_ARENA_BYTES) != IDSNN_OK;
   differ += idsnn_start(stream, IDSNN_STREAM_ARENA_BYTES) != IDSNN_OK;
   for (int t = 0; t < IDSNN_TIMESTEPS; t++) {
     const size_t frame = IDSNN_FRAMES == 1 ? 0 : (size_t)t * (IDSNN_PIXELS / IDSNN_FRAMES);

@@ -23,6 +23,7 @@ from idsnn_export.graph.metadata import Metadata, write_metadata
 from idsnn_export.nir_file.reader import read_nir
 from idsnn_export.nir_file.writer import write_nir
 from idsnn_export.reference.integer import run_integer
+from idsnn_export.reference.margin import run_until
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,10 @@ def test_an_export_with_c_answers_in_the_runtime_as_the_whole_numbers_do(file: P
     expected = exit_steps(separation(running(steps, "mean")), 0.6)
     decided = [session.run_until(each[None], 0.6) for each in x]
     assert [each.steps for each in decided] == expected.tolist()
+    taken, answers = run_until(network, pixels, round(0.6 * 2**16))
+    assert [each.steps for each in decided] == taken.tolist()
+    whole = [np.float32(answer * (network.logit_unit / t)) for answer, t in zip(answers, taken, strict=True)]
+    np.testing.assert_array_equal([each.logits for each in decided], whole)
     assert len(set(expected)) > 2
     assert [each.label for each in decided] == [
         running(steps, "mean")[t - 1, i].argmax() for i, t in enumerate(expected)

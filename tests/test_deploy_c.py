@@ -17,6 +17,7 @@ from tiny_bundle import FRAMES, STATIC
 from idsnn_deploy import Session
 from idsnn_deploy.cli import main
 from idsnn_deploy.errors import BundleError, UsageError
+from idsnn_deploy.golden import read_golden
 from idsnn_deploy.manifest import CSources, listing, read_bundle, write_manifest
 
 COMPILER = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
@@ -112,6 +113,34 @@ def test_a_session_answers_what_the_c_answers(static: bool, tmp_path: Path) -> N
         np.testing.assert_allclose(session.step(one if static else one[t]), steps[t, :1], rtol=1e-6)
     session.reset()
     np.testing.assert_allclose(session.step(one if static else one[0]), steps[0, :1], rtol=1e-6)
+
+
+# Answers the margin that it was given, and the pixels' first, second and last; as if three steps had done.
+UNTIL = """
+int idsnn_run_until(const uint8_t *pixels, int32_t margin, int32_t *answer, int32_t *steps, void *arena, size_t bytes) {
+  answer[0] = margin, answer[1] = pixels[0], answer[2] = pixels[IDSNN_PIXELS - 1];
+  *steps = 3;
+  return arena == NULL || bytes != 16 || margin == 65536 ? -1 : 0;
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("static", [True, False])
+def test_c_that_can_stop_is_asked_to_where_a_margin_is_given(static: bool, tmp_path: Path) -> None:
+    session = Session(with_c(tmp_path / "bundle", static, idsnn_model_dot_c=MODEL + UNTIL), "c")
+    x = np.rint(tiny.images(1) * 255).astype(np.float32) / 255 if static else np.rint(4 * tiny.clip(1))
+    first, last = (np.rint(x.reshape(-1)[[0, -1]] * (255 if static else 1))).tolist()
+    unit = 0.25 * 4 / 3 / (255 if static else 1)  # the mean of three steps
+    for margin, whole in ((0.5, 32768), (0.9, 58982), (0.0, 0), (-3.0, 0), (1.5, 98304), (float("inf"), 131072)):
+        label, steps, logits = session.run_until(x, margin)
+        assert (label, steps) == (int(np.argmax([whole, first, last])), 3)
+        np.testing.assert_allclose(logits, np.array([whole, first, last]) * unit, rtol=1e-6)
+    with pytest.raises(BundleError, match="idsnn_run_until of the bundle's C returns -1"):
+        session.run_until(x, 1.0)
+    with pytest.raises(UsageError, match="margin nan"):
+        session.run_until(x, float("nan"))
 
 
 @needs_compiler
@@ -252,6 +281,13 @@ def test_the_commands_run_it_when_they_are_asked_to(tmp_path: Path, capsys: pyte
     assert main([*measured, "--variant", "c", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["variant"], row["optimization"]) == ("c", "-")
+    assert main([*measured, "--variant", "c", "--variant", "step", "--optimization", "all", "--anytime", "--json"]) == 0
+    session = Session(bundle, "step")
+    steps = [session.run_until(x[None], 0.5).steps for x in read_golden(session.bundle).images]
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["variant"], row["margin"]) for row in rows] == [("c", 0.5), ("step", 0.5)]
+    assert rows[0]["steps"] == 1  # the third class is far ahead at once
+    assert rows[1]["steps"] == np.mean(steps) > 1
     assert main([*measured, "--variant", "fp32", "--optimization", "all"]) == 0
     assert "measure it with --variant c" in capsys.readouterr().out
     assert main(["info", str(bundle)]) == 0

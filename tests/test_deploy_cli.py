@@ -321,6 +321,10 @@ def test_bench_says_what_its_processes_say(capsys: pytest.CaptureFixture[str], c
     for flags in (["--batch", "0"], ["--seconds", "0"], ["--warmup", "-1"]):
         assert "at least" in refused(capsys, "bench", str(copy), *flags)
     assert "no Abacus" in refused(capsys, "bench", str(copy), "--provider", "Abacus")
+    for flags in (["--batch", "2"], ["--variant", "int8"]):
+        assert "neither --batch nor int8" in refused(capsys, "bench", str(copy), "--anytime", *flags)
+    assert "0..1" in refused(capsys, "bench", str(copy), "--anytime", "--margin", "1.5")
+    assert "belongs to --anytime" in refused(capsys, "bench", str(copy), "--margin", "0.5")
     (copy / "model.int8.onnx").unlink()
     resigned(copy)
     assert "--int8" in refused(capsys, "bench", str(copy), "--variant", "int8")

@@ -3,6 +3,7 @@
 Each row is measured in a process of its own: its peak memory is its own and nothing is warm from another.
 
     latency     one call of one batch, after a warm-up; the 50th, 90th and 99th percentile
+    steps       of anytime inference, whose calls take the golden images one by one: their mean over all of these
     throughput  images a second over all timed calls
     memory      the process's largest resident set, interpreter and libraries included
 """
@@ -16,14 +17,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import EXIT_OK, IdsnnError, UsageError
 from .manifest import VARIANTS, Bundle, C, read_bundle
 from .progress import track
 from .text_table import format_table
+
+if TYPE_CHECKING:
+    from .session import Session
 
 MIN_CALLS = 10
 NONE = "-"  # the optimization of C, which onnxruntime does not run
@@ -41,6 +45,7 @@ class Settings:
         provider: the execution provider; None is the CPU.
         seconds: how long calls are timed, at least `MIN_CALLS` of them.
         warmup: calls before the first that is timed.
+        margin: p1 - p2 at which an image is stopped at (anytime inference, one image per call); None takes all steps.
     """
 
     variant: str = "fp32"
@@ -50,6 +55,7 @@ class Settings:
     provider: str | None = None
     seconds: float = 2.0
     warmup: int = 5
+    margin: float | None = None
 
 
 def measure(folder: str | os.PathLike[str], settings: Settings) -> dict[str, Any]:
@@ -60,7 +66,6 @@ def measure(folder: str | os.PathLike[str], settings: Settings) -> dict[str, Any
     """
     import numpy as np
 
-    from .golden import read_golden
     from .session import Session
 
     start = time.perf_counter()
@@ -69,15 +74,13 @@ def measure(folder: str | os.PathLike[str], settings: Settings) -> dict[str, Any
         folder, settings.variant, settings.threads, providers, settings.optimization, batch=settings.batch
     )
     loaded = time.perf_counter() - start
-    golden = read_golden(session.bundle).images
-    axis = session.manifest.sample_axis
-    images = golden.take(np.arange(settings.batch) % golden.shape[axis], axis)
-    for _ in range(settings.warmup):
-        session(images)
+    call, steps = _call(session, settings)
+    for i in range(settings.warmup):
+        call(i)
     taken: list[float] = []
     while len(taken) < MIN_CALLS or sum(taken) < settings.seconds:
         start = time.perf_counter()
-        session(images)
+        call(len(taken))
         taken.append(time.perf_counter() - start)
     p50, p90, p99 = (1e3 * float(np.percentile(taken, q)) for q in (50, 90, 99))
     return {
@@ -86,10 +89,27 @@ def measure(folder: str | os.PathLike[str], settings: Settings) -> dict[str, Any
         "p90_ms": p90,
         "p99_ms": p99,
         "images_per_second": settings.batch * len(taken) / sum(taken),
+        "steps": steps,
         "calls": len(taken),
         "load_ms": 1e3 * loaded,
         "peak_memory_mib": _peak_memory(),
     }
+
+
+def _call(session: Session, settings: Settings) -> tuple[Callable[[int], object], float]:
+    """What the i-th call is, and how many steps the golden images take in the mean."""
+    import numpy as np
+
+    from .golden import read_golden
+
+    golden, axis, margin = read_golden(session.bundle).images, session.manifest.sample_axis, settings.margin
+    count = golden.shape[axis]
+    if margin is None:
+        images = golden.take(np.arange(settings.batch) % count, axis)
+        return lambda i: session(images), float(session.timesteps)
+    each = [golden.take([i], axis) for i in range(count)]
+    steps = [session.run_until(image, margin).steps for image in each]
+    return lambda i: session.run_until(each[i % count], margin), float(np.mean(steps))
 
 
 def bench(bundle: Bundle, rows: Sequence[Settings]) -> list[dict[str, Any]]:
@@ -142,14 +162,19 @@ def bench_command(
     variants: Sequence[str] | None,
     optimizations: Sequence[str],
     settings: Settings,
+    anytime: bool,
     as_json: bool,
     say: Callable[[Any], None],
 ) -> int:
-    """Runs the command: every variant that the bundle has, at every level asked for."""
+    """Runs the command: every variant that the bundle has, at every level asked for; `anytime` stops at a margin."""
     if settings.batch < 1 or settings.seconds <= 0 or settings.warmup < 0:
         raise UsageError("--batch takes at least 1, --seconds more than 0, --warmup at least 0")
     bundle = read_bundle(folder)
-    chosen = variants or [variant for variant, file in VARIANTS.items() if bundle.has(file)]
+    there = [variant for variant, file in VARIANTS.items() if bundle.has(file)]
+    if anytime:
+        settings = replace(settings, margin=bundle.margin() if settings.margin is None else settings.margin)
+        there = ["step"]
+    chosen = variants or there
     base = asdict(settings)
     rows = [
         Settings(**{**base, "variant": v, "optimization": o})
@@ -163,7 +188,7 @@ def bench_command(
     here = machine()
     say(f"{here['cpu']}, {here['cores']} cores, {settings.threads or 'all'} threads, batch {settings.batch}, "
         f"T {bundle.manifest.timesteps}")  # fmt: skip
-    header = ("variant", "optimization", "p50 ms", "p90 ms", "p99 ms", "images/s", "peak MiB", "load ms")
+    header = ("variant", "optimization", "steps", "p50 ms", "p90 ms", "p99 ms", "images/s", "peak MiB", "load ms")
     say(format_table(header, [_row(row) for row in found]))
     if C not in chosen and bundle.manifest.c is not None:
         say(
@@ -175,7 +200,8 @@ def bench_command(
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     peak = "-" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"
     times = (f"{row[key]:.2f}" for key in ("p50_ms", "p90_ms", "p99_ms"))
-    return row["variant"], row["optimization"], *times, f"{row['images_per_second']:.1f}", peak, f"{row['load_ms']:.0f}"
+    begin = row["variant"], row["optimization"], f"{row['steps']:.2f}"
+    return *begin, *times, f"{row['images_per_second']:.1f}", peak, f"{row['load_ms']:.0f}"
 
 
 def _measure_alone(folder: str, settings: str) -> int:

@@ -2,7 +2,8 @@
 
     logits = whole numbers x IDSNN_LOGIT_UNIT,     a step's own: x T where the readout is the mean
 
-At once by `idsnn_run_in`, step by step by `idsnn_start` and `idsnn_step`, with what each needs lying in an array here.
+At once by `idsnn_run_in`, step by step by `idsnn_start` and `idsnn_step`, until a class stands out by
+`idsnn_run_until`, with what each needs lying in an array here.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ from numpy.typing import NDArray
 from .arrays import Array
 from .c_library import library
 from .errors import BundleError, UsageError
-from .execution import StepState
+from .execution import StepState, stepped_until
 from .manifest import Bundle, C
 
 HEADER = "idsnn_model.h"
+MARGIN_ONE = 2**16  # a margin of 1 in C
+_PLACE, _WHOLE = ctypes.c_void_p, ctypes.c_int32
+# What every function is given before its arena and how large that is; C of an earlier export has no `idsnn_run_until`.
+ARGUMENTS: dict[str, list[Any]] = {
+    "idsnn_run_in": [_PLACE, _PLACE],
+    "idsnn_start": [],
+    "idsnn_step": [_PLACE, _PLACE],
+    "idsnn_run_until": [_PLACE, _WHOLE, _PLACE, _PLACE],
+}
 _DEFINED = re.compile(r"^#define IDSNN_(\w+) ([0-9][0-9.e+-]*)", re.MULTILINE)
 
 
@@ -43,12 +53,13 @@ class CNetwork:
         self._images = self.manifest.mean is not None or self.static
         self._library = library(bundle)
         self._sizes = _sizes(bundle)
-        for name in ("idsnn_run_in", "idsnn_start", "idsnn_step"):
-            call = getattr(self._library, name)
-            call.argtypes = [*[ctypes.c_void_p] * (1 if name == "idsnn_start" else 3), ctypes.c_size_t]
-        mean = self.manifest.readout == "mean"
+        self._stops = hasattr(self._library, "idsnn_run_until")
+        for name, arguments in ARGUMENTS.items():
+            if name != "idsnn_run_until" or self._stops:
+                getattr(self._library, name).argtypes = [*arguments, _PLACE, ctypes.c_size_t]
+        self._mean = self.manifest.readout == "mean"
         self._unit = self._sizes["LOGIT_UNIT"]
-        self._step_unit = self._unit * (self.manifest.timesteps if mean else 1)
+        self._step_unit = self._unit * (self.manifest.timesteps if self._mean else 1)
 
     def logits(self, x: Array) -> Array:
         """The logits of a batch, all steps at once."""
@@ -56,7 +67,7 @@ class CNetwork:
         found = np.empty((len(pixels), len(self.manifest.labels)), np.int32)
         arena = _words(self._sizes["ARENA_BYTES"])
         for sample, logits in zip(pixels, found, strict=True):
-            self._call("idsnn_run_in", sample, logits, arena)
+            self._call("idsnn_run_in", arena, sample, logits)
         return np.asarray(found * self._unit, np.float32)
 
     def answer(self, x: Array) -> tuple[Array, Array]:
@@ -83,11 +94,26 @@ class CNetwork:
         pixels = _channels_last(whole_input(frame, self._images), 0)
         found = np.empty((len(pixels), len(self.manifest.labels)), np.int32)
         for sample, logits, arena in zip(pixels, found, state["arena"], strict=True):
-            self._call("idsnn_step", sample, logits, arena)
+            self._call("idsnn_step", arena, sample, logits)
         return np.asarray(found * self._step_unit, np.float32), state
 
-    def _call(self, name: str, *arrays: Array) -> None:
-        code = getattr(self._library, name)(*(array.ctypes.data for array in arrays), arrays[-1].nbytes)
+    def until(self, x: Array, margin: float) -> tuple[Array, int]:
+        """The logits `(K,)` of one sample, read out until its class stands out, and the number of steps.
+
+        The margin is rounded to 2^-16. C of an earlier export is stepped from here.
+        """
+        if not self._stops:
+            return stepped_until(self, x, margin)
+        (pixels,) = _channels_last(whole_input(x, self._images), self.axis)
+        found, steps = np.empty(len(self.manifest.labels), np.int32), np.empty(1, np.int32)
+        whole = round(MARGIN_ONE * min(max(margin, 0.0), 2.0))  # above 1 none is reached
+        self._call("idsnn_run_until", _words(self._sizes["STREAM_ARENA_BYTES"]), pixels, whole, found, steps)
+        taken = int(steps[0])
+        return np.asarray(found * (self._step_unit / (taken if self._mean else 1)), np.float32), taken
+
+    def _call(self, name: str, arena: Array, *given: Array | int) -> None:
+        values = [each if isinstance(each, int) else each.ctypes.data for each in given]
+        code = getattr(self._library, name)(*values, arena.ctypes.data, arena.nbytes)
         if code:
             raise BundleError(f"{name} of the bundle's C returns {code}; export the bundle again")
 

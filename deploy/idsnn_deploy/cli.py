@@ -29,7 +29,7 @@ EXAMPLES = {
     "bench": (
         f"{PROG} bench BUNDLE                          # every variant at every level of optimization",
         f"{PROG} bench BUNDLE --variant fp32 --variant c   # onnxruntime beside the bundle's C",
-        f"{PROG} bench BUNDLE --batch 16 --seconds 5   # throughput",
+        f"{PROG} bench BUNDLE --anytime                # stopping early, with the mean of its steps",
     ),
     "check": (
         f"{PROG} check BUNDLE                          # PASS or FAIL, and where",
@@ -62,8 +62,7 @@ def _parser() -> Parser:
     run.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     run.add_argument("--top", type=int, default=1, metavar="K", help="show the K most likely classes (default 1)")
     run.add_argument("--steps", action="store_true", help="show each time step's logits")
-    run.add_argument("--anytime", action="store_true", help="stop as soon as the class stands out by the margin")
-    run.add_argument("--margin", type=float, metavar="M", help="p1 - p2 to stop at, in 0..1 (default: the bundle's)")
+    _add_anytime(run)
     run.add_argument("--int8", action="store_true", help="use the 8-bit network")
     run.add_argument("--variant", choices=(*VARIANTS, C), help=f"which form of the network (default: fp32); {C_HELP}")
     run.add_argument("--optimization", choices=OPTIMIZATIONS, default="all", help="graph optimization (default all)")
@@ -81,6 +80,7 @@ def _parser() -> Parser:
         choices=OPTIMIZATIONS,
         help="only this level (default: all, extended, disable)",
     )
+    _add_anytime(bench)
     bench.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default 1)")
     bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="time a row (default 2)")
     bench.add_argument("--warmup", type=int, default=5, metavar="N", help="calls before the timing (default 5)")
@@ -108,19 +108,28 @@ def _command(commands: Any, name: str, body: Callable[[argparse.Namespace], int]
     return parser
 
 
+def _add_anytime(parser: Parser) -> None:
+    parser.add_argument("--anytime", action="store_true", help="stop as soon as the class stands out by the margin")
+    parser.add_argument("--margin", type=float, metavar="M", help="p1 - p2 to stop at, in 0..1 (default: the bundle's)")
+
+
+def _check_margin(given: argparse.Namespace) -> None:
+    if given.margin is not None and not 0 <= given.margin <= 1:
+        raise UsageError(f"--margin {given.margin:g}: a difference of probabilities lies in 0..1")
+    if given.margin is not None and not given.anytime:
+        raise UsageError("--margin belongs to --anytime")
+
+
 def _run(given: argparse.Namespace) -> int:
     if given.top < 1:
         raise UsageError(f"--top {given.top}: give at least 1")
-    if given.margin is not None and not 0 <= given.margin <= 1:
-        raise UsageError(f"--margin {given.margin:g}: a difference of probabilities lies in 0..1")
+    _check_margin(given)
     if given.int8 and given.variant not in (None, "int8"):
         raise UsageError(f"--int8 and --variant {given.variant} are two networks; choose one")
     if given.anytime and (given.int8 or given.steps or given.variant == "int8"):
         raise UsageError(
             "--anytime steps through the float32 graph and stops early; it goes with neither --int8 nor --steps"
         )
-    if given.margin is not None and not given.anytime:
-        raise UsageError("--margin belongs to --anytime")
     variant = given.variant or ("int8" if given.int8 else "step" if given.anytime else "fp32")
     with _loading(given):
         session = _module("session").Session(
@@ -132,14 +141,18 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _bench(given: argparse.Namespace) -> int:
+    _check_margin(given)
+    if given.anytime and (given.batch > 1 or "int8" in (given.variant or ())):
+        raise UsageError("--anytime stops each image on its own, in float32; it goes with neither --batch nor int8")
     if not given.json:
         announce(PROG, f"{given.bundle}; measuring")
     bench = _module("bench")
     settings = bench.Settings(
-        batch=given.batch, threads=given.threads, provider=given.provider, seconds=given.seconds, warmup=given.warmup
-    )
+        batch=given.batch, threads=given.threads, provider=given.provider, seconds=given.seconds, warmup=given.warmup,
+        margin=given.margin,
+    )  # fmt: skip
     levels = given.optimization or ["all", "extended", "disable"]
-    code: int = bench.bench_command(given.bundle, given.variant, levels, settings, given.json, say)
+    code: int = bench.bench_command(given.bundle, given.variant, levels, settings, given.anytime, given.json, say)
     return code
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
+from .anytime import separation, stands_out
 from .arrays import Array
 from .errors import BundleError
-from .manifest import Bundle, model_file
+from .manifest import Bundle, Manifest, model_file
 from .onnx_file import Graph, Options, Shape
-from .readout import read_out
+from .readout import read_out, running
 
 StepState = dict[str, Array]  # `state.NAME` -> (N, ...)
 
@@ -104,6 +106,38 @@ class Stepper:
     def logits(self, x: Array) -> Array:
         """The logits of a batch."""
         return self.answer(x)[0]
+
+    def until(self, x: Array, margin: float) -> tuple[Array, int]:
+        """`stepped_until` of one sample."""
+        return stepped_until(self, x, margin)
+
+
+class Steps(Protocol):
+    """A network that is taken step by step, as `Stepper` is."""
+
+    manifest: Manifest
+
+    def start(self, count: int) -> StepState:
+        """The state before the first step."""
+
+    def frame(self, x: Array, step: int) -> Array:
+        """What a batch shows the network at a step."""
+
+    def __call__(self, frame: Array, state: StepState) -> tuple[Array, StepState]:
+        """One step's logits and the state after it."""
+
+
+def stepped_until(network: Steps, x: Array, margin: float) -> tuple[Array, int]:
+    """The logits `(K,)` of one sample, read out until its class stands out (`anytime`), and the number of steps."""
+    seen: list[Array] = []
+    state = network.start(1)
+    for t in range(network.manifest.timesteps):
+        logits, state = network(network.frame(x, t), state)
+        seen.append(logits[0])
+        answer = running(np.stack(seen), network.manifest.readout)[-1]
+        if stands_out(separation(answer), margin):
+            break
+    return answer, len(seen)
 
 
 def _next(state: str) -> str:

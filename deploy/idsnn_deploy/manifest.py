@@ -308,6 +308,20 @@ class Bundle:
         for name in listed(self.manifest):
             self.read(name)
 
+    def margin(self) -> float:
+        """The margin of anytime inference that the manifest recommends.
+
+        Raises:
+            UsageError: it has none.
+        """
+        margin = self.manifest.early_exit.get("margin")
+        if isinstance(margin, bool) or not isinstance(margin, (int, float)):
+            raise UsageError(
+                f"{self.folder}: no margin was chosen for this bundle; give one in 0..1 (--margin), "
+                f"or let idsnn-evaluate --early-exit --write choose it"
+            )
+        return float(margin)
+
 
 def bundle_of(folder: str | os.PathLike[str]) -> Path:
     """The bundle's folder, where `folder` is one, or the run that `idsnn-export RUN` put one into.

@@ -8,12 +8,13 @@ and anytime inference need.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 
 import numpy as np
 
-from .anytime import Decision, separation, stands_out
+from .anytime import Decision
 from .arrays import Array
 from .c_network import CNetwork
 from .errors import UsageError
@@ -22,7 +23,6 @@ from .execution import Stepper, StepState, Unrolled
 from .inputs import Images, batches
 from .manifest import VARIANTS, Bundle, C, Manifest, read_bundle
 from .onnx_file import Options, Provider
-from .readout import running
 
 
 class Session:
@@ -114,40 +114,30 @@ class Session:
         return np.concatenate(found, axis=1)
 
     def run_until(self, image: Images, margin: float | None = None) -> Decision:
-        """Steps through one image until its class stands out; see `anytime` for the rule.
+        """Steps through one image until its class stands out; see `anytime` for the rule, which C has in whole numbers.
 
         Args:
             image: one image, or frames `(T, 1, ...)` where the input varies in time.
             margin: p1 - p2 at which to stop, in 0..1; None takes the manifest's.
 
         Raises:
-            UsageError: no margin here nor in the manifest, or an int8 session (the step graph is float32).
+            UsageError: no margin here nor in the manifest, or one that is no number; an int8 session (the step graph
+                is float32).
             BundleError: the bundle has no step graph.
         """
         margin = self.margin() if margin is None else margin
+        if math.isnan(margin):
+            raise UsageError("margin nan: give the p1 - p2 at which to stop, in 0..1")
         stepper = self._steps()
         x, *more = batches(image, self.manifest, 1)
         if more:
             raise ValueError(f"run_until takes one image, not {len(more) + 1}")
-        seen: list[Array] = []
-        state = stepper.start(1)
-        for t in range(self.timesteps):
-            logits, state = stepper(stepper.frame(x, t), state)
-            seen.append(logits[0])
-            answer = running(np.stack(seen), self.manifest.readout)[-1]
-            if stands_out(separation(answer), margin):
-                break
-        return Decision(int(answer.argmax()), t + 1, answer)
+        logits, steps = stepper.until(x, margin)
+        return Decision(int(logits.argmax()), steps, logits)
 
     def margin(self) -> float:
         """The margin that the manifest recommends; `UsageError` where it has none."""
-        margin = self.manifest.early_exit.get("margin")
-        if isinstance(margin, bool) or not isinstance(margin, (int, float)):
-            raise UsageError(
-                f"{self.bundle.folder}: no margin was chosen for this bundle; give one in 0..1 (--margin), "
-                f"or let idsnn-evaluate --early-exit --write choose it"
-            )
-        return float(margin)
+        return self.bundle.margin()
 
     def step(self, frame: Images) -> Array:
         """Runs one time step on from the last and returns its logits, float32 `(N, K)`.

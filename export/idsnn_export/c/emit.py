@@ -14,6 +14,7 @@ from idsnn_deploy.readout import Readout
 
 from ..graph.shapes import Window
 from ..reference.integer import IntegerNetwork, Layer
+from ..reference.margin import octaves
 from .arena import Arena, bits_width, place
 from .tables import PathRow, Shape3, constant, map_shape, rows
 
@@ -193,6 +194,7 @@ def _header(network: IntegerNetwork, arena: Arena, name: str) -> str:
         classes=int(np.prod(network.readout.shape)),
         unit=repr(network.answer_unit),
         readout=OVER_TIME[network.over_time],
+        early=" IDSNN_TIMESTEPS / *steps" if network.over_time == "mean" else "",
         run=arena.run,
         stream=arena.total,
     )
@@ -207,7 +209,17 @@ def _model(network: IntegerNetwork, arena: Arena, body: Sequence[str], pixel: st
         )
     )  # fmt: skip
     table = "\n".join([*body, f"static const idsnn_network network = {{{fields}}};\n"])
-    return resource("idsnn_model.c.in").replace("@TABLE@", table).replace("@STEPWISE@", str(int(arena.stepwise)))
+    each, shift = octaves(network)
+    filled = {
+        "TABLE": table,
+        "STEPWISE": int(arena.stepwise),
+        "SHIFT": shift,
+        "OCTAVES": ", ".join(map(str, each.tolist())),
+    }
+    text = resource("idsnn_model.c.in")
+    for name, value in filled.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
 
 
 def resource(name: str) -> str:

@@ -14,9 +14,10 @@ from idsnn_deploy.c_library import ISAS
 from idsnn_deploy.files import write_bytes
 
 from ..reference.integer import IntegerNetwork, run_integer
+from ..reference.margin import run_until, separations
 from .emit import model_files, resource, wrapped
 
-FIXED = ("idsnn_kernels.c", "idsnn_kernels.h", "main.c", "Makefile")
+FIXED = ("idsnn_kernels.c", "idsnn_kernels.h", "idsnn_margin.c", "main.c", "Makefile")
 FURTHER = {"portable": (), "avx2": ("idsnn_avx2.h",), "dsp": ("idsnn_dsp.h",)}  # what has the sums of `ISAS`
 Bytes = NDArray[np.uint8]
 
@@ -57,12 +58,17 @@ def channels_last(network: IntegerNetwork, x: NDArray[Any]) -> Bytes:
 def _golden(network: IntegerNetwork, x: Bytes) -> str:
     logits, _ = run_integer(network, x)
     pixels = channels_last(network, x)
+    margin = int(np.median(separations(network, x)[1]))  # about half of the steps reach it
+    steps, early = run_until(network, x, margin)
     return (
         "/* Inputs, and what the network answers to them: computed in numpy, not by this code. */\n"
         "#ifndef IDSNN_GOLDEN_H\n#define IDSNN_GOLDEN_H\n\n#include <stdint.h>\n\n"
         f"#define IDSNN_GOLDEN {len(pixels)}\n\n"
         f"static const uint8_t idsnn_golden_pixels[] = {{\n{wrapped(pixels.reshape(-1))}}};\n\n"
-        f"static const int32_t idsnn_golden_logits[] = {{\n{wrapped(logits.reshape(-1))}}};\n\n#endif\n"
+        f"static const int32_t idsnn_golden_logits[] = {{\n{wrapped(logits.reshape(-1))}}};\n\n"
+        f"/* How many steps they take at a margin, and the answers then. */\n#define IDSNN_GOLDEN_MARGIN {margin}\n"
+        f"static const int32_t idsnn_golden_steps[] = {{\n{wrapped(steps)}}};\n\n"
+        f"static const int32_t idsnn_golden_early[] = {{\n{wrapped(early.reshape(-1))}}};\n\n#endif\n"
     )
 
 

@@ -145,6 +145,12 @@ def run_integer(network: IntegerNetwork, x: NDArray[Any]) -> tuple[Integers, dic
     Raises:
         ValueError: x of another shape, or not whole numbers in 0..255.
     """
+    outputs, spikes = run_steps(network, x)
+    return WHOLE["sum" if network.over_time == "mean" else network.over_time](outputs), spikes
+
+
+def run_steps(network: IntegerNetwork, x: NDArray[Any]) -> tuple[Integers, dict[str, NDArray[np.bool_]]]:
+    """The outputs of every step (T, N, ...) int64, and spikes; `run_integer` has arguments and errors."""
     frames = _frames(network, x)
     count = frames[0].shape[0]
     states = {layer.name: _rest(layer, count) for layer in network.layers}
@@ -159,8 +165,7 @@ def run_integer(network: IntegerNetwork, x: NDArray[Any]) -> tuple[Integers, dic
                 spikes[layer.name].append(now[layer.name] > 0)
         outputs.append(_arriving(network.readout, now, last, t))
         last = now
-    logits = WHOLE["sum" if network.over_time == "mean" else network.over_time](np.stack(outputs))
-    return logits, {name: np.stack(each) for name, each in spikes.items()}
+    return np.stack(outputs), {name: np.stack(each) for name, each in spikes.items()}
 
 
 def _frames(network: IntegerNetwork, x: NDArray[Any]) -> Sequence[Integers]:

@@ -91,6 +91,9 @@ void idsnn_take(const idsnn_network *network, const idsnn_layer *layer, const ui
 /* What a step's output makes of the answer so far. */
 int32_t idsnn_taken(idsnn_over_time readout, int32_t answer, int32_t output);
 
+/* p1 - p2 of `count` answers in 2^-16, rounded down; one of an answer is `octave` / 2^shift of 2^-16 octaves. */
+int32_t idsnn_apart(const int32_t *answer, int32_t count, uint32_t octave, int32_t shift);
+
 #ifdef IDSNN_COUNT
 extern uint64_t idsnn_additions; /* of weights, since the program began */
 #endif

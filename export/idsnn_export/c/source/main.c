@@ -1,6 +1,7 @@
 /* A self-test, and the smallest program that uses the network.
  *
- *     idsnn check            answers the golden vectors, at once and as a stream; exit code 1 where a number differs
+ *     idsnn check            answers the golden vectors: at once, as a stream, and until a class stands out;
+ *                            exit code 1 where a number differs
  *     idsnn run < INPUT      IDSNN_PIXELS bytes, [frame][row][column][channel]; prints the class and the logits
  */
 #include <stdio.h>
@@ -32,6 +33,14 @@ static int answer_stream(const uint8_t *pixels, int32_t *answer) {
   return 1;
 }
 
+static int answer_early(const uint8_t *pixels, int sample) {
+  const int32_t wanted = idsnn_golden_steps[sample];
+  int32_t answer[IDSNN_CLASSES], steps;
+  if (idsnn_run_until(pixels, IDSNN_GOLDEN_MARGIN, answer, &steps, stream, sizeof stream) != IDSNN_OK) return 0;
+  if (steps != wanted) printf("sample %d stops after %ld steps, golden %ld\n", sample, (long)steps, (long)wanted);
+  return same("early", sample, answer, idsnn_golden_early + (size_t)sample * IDSNN_CLASSES) && steps == wanted;
+}
+
 static int check(void) {
   int passed = 0;
   for (int n = 0; n < IDSNN_GOLDEN; n++) {
@@ -40,6 +49,7 @@ static int check(void) {
     int32_t got[IDSNN_CLASSES];
     int good = idsnn_run_in(pixels, got, arena, sizeof arena) == IDSNN_OK && same("at once", n, got, wanted);
     good = answer_stream(pixels, got) && same("as a stream", n, got, wanted) && good;
+    good = answer_early(pixels, n) && good;
     passed += good;
   }
   printf("%d of %d golden vectors answered, bit for bit\n", passed, IDSNN_GOLDEN);
