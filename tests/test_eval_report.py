@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from eval_bundles import conv, fc, graph_bundle, lif, tape_bundle, tape_images
 
-from idsnn_deploy.errors import BundleError, DataError
+from idsnn_deploy.errors import BundleError, DataError, UsageError
+from idsnn_deploy.manifest import read_bundle
+from idsnn_deploy.onnx_file import Options
 from idsnn_deploy.readout import running
 from idsnn_evaluation import Report, evaluate
+from idsnn_evaluation.counting.probe import Probe
 from idsnn_evaluation.counts import ADDED, RATIOS
 
 N, T, K = 40, 3, 4
@@ -368,6 +371,11 @@ def test_a_probe_of_other_classes_than_the_manifest_s_is_refused(name: str, tmp_
     broken = tape_bundle(tmp_path / "b", NET.layers, tables, labels=list("abcd"))
     with pytest.raises(BundleError, match=rf"probe\.onnx: {name} has the shape .*5\) where the manifest says .*4\)"):
         evaluate(broken, tape_images(N), NET.labels)
+
+
+def test_a_probe_runs_as_its_options_say(folder: Path) -> None:
+    with pytest.raises(UsageError, match="0 threads"):
+        Probe(read_bundle(folder), options=Options(threads=0))
 
 
 def test_a_probe_that_shows_no_raster_of_a_layer_counts_all_the_same(tmp_path: Path, report: Report) -> None:

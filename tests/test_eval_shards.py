@@ -122,11 +122,20 @@ def without(folder: Path, *gone: int) -> None:
         (folder / f"shard-{k}-of-3.npz").unlink()
 
 
+def of_very_many(folder: Path) -> None:
+    resigned(folder, of=2**40)
+    without(folder, 1, 2, 3)
+
+
 TALLIED = ("acs", "effective_acs", "effective_macs", "events", "units", "analog")
 # what is done to the shards, given them, their bundle and another; what the one line must say
 BAD: dict[str, tuple[Callable[[Path, Path, Path], Any], str]] = {
     "one is missing": (lambda p, b, o: without(p, 2), "1 of 3 shards are missing (2); run --shard 2/3"),
     "two are missing": (lambda p, b, o: without(p, 1, 3), "2 of 3 shards are missing (1, 3); run --shard 1/3"),
+    "nearly all are missing": (
+        lambda p, b, o: of_very_many(p),
+        "1099511627775 of 1099511627776 shards are missing (1, 3, 4, 5, 6 and 1099511627770 more); run --shard 1/1",
+    ),
     "one is there twice": (
         lambda p, b, o: shutil.copy(p / "shard-2-of-3.npz", p / "shard-2-of-3 (1).npz"),
         "shard 2 a second time",

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import filterfalse, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -189,12 +190,12 @@ def _check_numbers(found: Sequence[Shard], folder: str | os.PathLike[str]) -> No
         if same is not each:
             raise UsageError(f"{each.where}: shard {each.about.number} a second time, after {same.where}; remove one")
     of = found[0].about.of
-    missing = [str(k) for k in range(1, of + 1) if k not in by_number]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    count = of - sum(number <= of for number in by_number)
+    if count:  # not all are looked for: a file says of how many it is one, and any number is quickly said
+        missing = [str(k) for k in islice(filterfalse(by_number.__contains__, range(1, of + 1)), min(count, 5))]
+        more = f" and {count - 5} more" if count > 5 else ""
         raise UsageError(
-            f"{folder}: {len(missing)} of {of} shards are missing ({', '.join(missing[:5])}{more}); "
-            f"run --shard {missing[0]}/{of}"
+            f"{folder}: {count} of {of} shards are missing ({', '.join(missing)}{more}); run --shard {missing[0]}/{of}"
         )
 
 
