@@ -237,10 +237,34 @@ def test_sums_for_another_processor_are_left_to_the_portable_form(isa: str, tmp_
 
 @needs_compiler
 @pytest.mark.usefixtures("quick")
-def test_c_of_another_network_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CLASSES", "4"),
+        ("FRAMES", "1e+-"),
+        ("TIMESTEPS", "4.4.4"),
+        ("ARENA_BYTES", "1e30"),
+        ("STREAM_ARENA_BYTES", "1e999"),
+        ("ARENA_BYTES", "eight"),
+        ("LOGIT_UNIT", "1e999"),
+    ],
+)
+def test_c_of_another_network_is_refused(name: str, value: str, tmp_path: Path) -> None:
     header = HEADER.replace("({frames} * 30)", "30").replace("{frames}", "1").replace("{unit}", "1.0")
-    bundle = with_c(tmp_path / "bundle", idsnn_model_dot_h=header.replace("CLASSES 3", "CLASSES 4"))
-    with pytest.raises(BundleError, match=r"is not of this bundle's network \(CLASSES\)"):
+    (line,) = (line for line in header.splitlines() if f"IDSNN_{name} " in line)
+    model = "int idsnn_run_in, idsnn_start, idsnn_step;\n"
+    changed = header.replace(line, f"#define IDSNN_{name} {value}")
+    bundle = with_c(tmp_path / "bundle", idsnn_model_dot_h=changed, idsnn_model_dot_c=model)
+    with pytest.raises(BundleError, match=rf"is not of this bundle's network \({name}\)") as caught:
+        Session(bundle, "c")
+    assert "\n" not in str(caught.value)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("quick")
+def test_c_without_one_of_its_functions_is_refused(tmp_path: Path) -> None:
+    bundle = with_c(tmp_path / "bundle", idsnn_model_dot_c="int idsnn_run_in, idsnn_start;\n")
+    with pytest.raises(BundleError, match="its C has no function idsnn_step; export it again"):
         Session(bundle, "c")
 
 

@@ -153,9 +153,9 @@ def test_weights_stored_in_8_bits_are_finite_whatever_their_size(size: float) ->
 
 
 def test_a_share_counts_from_the_output() -> None:
-    layer = (np.ones((4, 4)), np.zeros(4))
+    layer = (np.ones((20, 20)), np.zeros(20))
     graph = network(layer, layer, layer, layer)
     for share, left in ((1.0, 4), (0.75, 3), (0.7, 2), (0.25, 1), (0.0, 0)):
         names = [step.name for step in integer_layers(plan(graph), share)]
         assert names == ["n1", "n3", "n5", "n7"][4 - left :]
-        assert [*calibrate(graph, 2, random_frames(0, 4)[:2], static=False, share=share)] == names
+        assert [*calibrate(graph, 2, random_frames(0, 20)[:2], static=False, share=share)] == names

@@ -9,6 +9,7 @@ At once by `idsnn_run_in`, step by step by `idsnn_start` and `idsnn_step`, until
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from dataclasses import replace
 from math import prod
@@ -33,7 +34,9 @@ ARGUMENTS: dict[str, list[Any]] = {
     "idsnn_step": [_PLACE, _PLACE],
     "idsnn_run_until": [_PLACE, _WHOLE, _PLACE, _PLACE],
 }
-_DEFINED = re.compile(r"^#define IDSNN_(\w+) ([0-9][0-9.e+-]*)", re.MULTILINE)
+_DEFINED = re.compile(r"^#define IDSNN_(\w+) ([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?=\s|$)", re.MULTILINE)
+_SIZES = ("ARENA_BYTES", "STREAM_ARENA_BYTES")
+_LARGEST = 2**31  # bytes of an arena
 
 
 class CNetwork:
@@ -55,8 +58,10 @@ class CNetwork:
         self._sizes = _sizes(bundle)
         self._stops = hasattr(self._library, "idsnn_run_until")
         for name, arguments in ARGUMENTS.items():
-            if name != "idsnn_run_until" or self._stops:
+            if hasattr(self._library, name):
                 getattr(self._library, name).argtypes = [*arguments, _PLACE, ctypes.c_size_t]
+            elif name != "idsnn_run_until":
+                raise BundleError(f"{bundle.folder / C}: its C has no function {name}; export it again")
         self._mean = self.manifest.readout == "mean"
         self._unit = self._sizes["LOGIT_UNIT"]
         self._step_unit = self._unit * (self.manifest.timesteps if self._mean else 1)
@@ -156,9 +161,10 @@ def _sizes(bundle: Bundle) -> dict[str, float]:
         "PIXELS": frames * prod(manifest.input_shape),
     }
     wrong = [name for name, value in expected.items() if found.get(name) != value]
-    if wrong or not {"LOGIT_UNIT", "ARENA_BYTES", "STREAM_ARENA_BYTES"} <= set(found):
+    wrong += [name for name in _SIZES if not 0 <= found.get(name, -1) < _LARGEST]
+    wrong += [] if math.isfinite(found.get("LOGIT_UNIT", math.inf)) else ["LOGIT_UNIT"]
+    if wrong:
         raise BundleError(
-            f"{bundle.folder / C / HEADER}: is not of this bundle's network ({', '.join(wrong) or 'sizes missing'}); "
-            f"export it again"
+            f"{bundle.folder / C / HEADER}: is not of this bundle's network ({', '.join(wrong)}); export it again"
         )
     return found
