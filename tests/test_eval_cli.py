@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +11,17 @@ import numpy as np
 import pytest
 from eval_bundles import SCALE, tape_bundle, tape_images
 from PIL import Image
+from test_deploy_c import needs_compiler, with_c
 from test_eval_report import NET, K, N
 from tiny_bundle import resigned
 
+from idsnn_deploy.errors import BundleError
 from idsnn_deploy.manifest import read_bundle
 from idsnn_evaluation.cli import main
+from idsnn_evaluation.cost import measure as time_here
+from idsnn_evaluation.cost.measure import measure
 from idsnn_evaluation.show.comparison import short_names
+from idsnn_evaluation.show.words import in_c
 
 FILES = {"report.json", "report.html", "figures"}
 
@@ -62,6 +68,42 @@ def test_json_on_standard_output_is_the_report_alone(
     out = tmp_path / "elsewhere"
     assert run(bundle, data, "--json", "--limit", "8", "--out", str(out)) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((out / "report.json").read_text())
+
+
+@needs_compiler
+def test_c_is_timed_where_it_is_asked_for_and_else_the_report_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CFLAGS", "-O0")
+    monkeypatch.setattr(time_here, "_SECONDS", 0.01)
+    folder = with_c(tmp_path / "bundle")
+    assert "c" not in measure(read_bundle(folder), threads=1)
+    found = measure(read_bundle(folder), threads=1, c=True)
+    assert found["c"]["runs"] >= 20
+    assert found["c"]["latency_ms"] is not None
+    assert 0 < found["c"]["latency_ms"]["p50"] <= found["c"]["latency_ms"]["p90"]
+    assert "times model.onnx's and" in in_c(found)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    found = measure(read_bundle(folder), threads=1, c=True)
+    assert found["c"]["latency_ms"] is None
+    assert "no-such-compiler is none" in in_c(found)
+    (folder / "c" / "idsnn_model.c").write_text("int changed;")
+    monkeypatch.delenv("CC")
+    shutil.rmtree(tmp_path / ".bundle.c")
+    with pytest.raises(BundleError, match="copy or export the bundle again"):
+        measure(read_bundle(folder), threads=1, c=True)
+
+
+def test_a_bundle_without_c_says_so_beside_its_latency(
+    bundle: Path, data: Path, capsys: pytest.CaptureFixture[str], no_figures: None
+) -> None:
+    assert run(bundle, data, "--measure-c") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Its C was not measured: the bundle has none; idsnn-export BUNDLE --format c adds it." in shown
+    body = json.loads((bundle.parent / "report" / "report.json").read_text())
+    assert body["measured"]["c"]["latency_ms"] is None
+    assert main([str(bundle), "--measure-c", "--shard", "1/2"]) == 2
+    assert "--measure-c" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ MEASURED: Any = {
     **{"model": "model.onnx", "batch": 1, "runs": 20, "latency_ms": {"p50": 3.0, "p90": 4.0}, "one_step_ms": 1.5},
     **{"energy_mj": None, "energy_note": "unavailable", "note": "dense"},
     "machine": {"processor": "a processor with a long name", "cores": 2, "threads": None, "system": "Linux"},
+    "c": {"runs": 20, "latency_ms": {"p50": 0.75, "p90": 1.0}, "note": "one <thread>"},
 }
 
 
@@ -65,6 +66,11 @@ def _varied(report: Document, i: int) -> Document:
     found["accuracy"]["top1"] *= 1 - 0.01 * (i % 4)
     found["totals"]["firing_rate"] = (found["totals"]["firing_rate"] or 0.0) * (1 + 0.02 * i)
     return found
+
+
+def test_the_page_puts_c_beside_the_model_and_one_step_of_it(pages: list[Path]) -> None:
+    said = "Its C takes 0.75 ms (one &lt;thread&gt;), 0.25 times model.onnx&#x27;s and 0.5 times one step&#x27;s."
+    assert said in pages[0].read_text()
 
 
 def test_a_page_asks_the_network_for_nothing_and_runs_no_script(pages: list[Path]) -> None:

@@ -143,7 +143,7 @@ def test_what_is_measured_here_is_valid(report: Report, tmp_path: Path) -> None:
     from idsnn_deploy.manifest import read_bundle
 
     folder = tape_bundle(tmp_path / "bundle", NET.layers, NET.tables)
-    validator(closed=True).validate({**report.to_dict(), "measured": measure(read_bundle(folder), threads=1)})
+    validator(closed=True).validate({**report.to_dict(), "measured": measure(read_bundle(folder), threads=1, c=True)})
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ class EvaluateConfig:
     compare: bool = flag(False, "put the bundles side by side in one report")
     early_exit: bool = flag(False, "show accuracy against average steps, and the margin to stop at")
     write: bool = flag(False, "with --early-exit: write the margin into the bundle's manifest")
+    measure_c: bool = flag(
+        False, "time the bundle's C on this machine, too: compiles it and runs it as a program; of bundles you trust"
+    )
     platform: Path | None = flag(None, "more hardware to estimate for: .toml or .json", "FILE")
     shard: str | None = flag(
         None, "count a part of the split, for --merge: its K-th of N", "K/N", group="many machines"
@@ -87,6 +90,6 @@ class EvaluateConfig:
                 raise UsageError(f"--{name} {why}; leave out {words}")
 
 
-_REPORT = ("compare", "early_exit", "write", "platform", "json")
+_REPORT = ("compare", "early_exit", "write", "measure_c", "platform", "json")
 _COUNTING = ("dataset", "data", "split", "limit", "variant", "compare", "batch_size")
 _DEFAULTS = {each.name: each.default for each in fields(EvaluateConfig)}

@@ -245,10 +245,19 @@ class Machine(TypedDict):
     system: str
 
 
+class MeasuredC(TypedDict):
+    """The bundle's C, compiled and run here on one thread; `note` says on what, or why there is no time."""
+
+    runs: int
+    latency_ms: Latency | None
+    note: str
+
+
 class _Beside(TypedDict, total=False):
-    """Keys that earlier versions did not write."""
+    """Keys that earlier versions did not write; `c` is there where it was asked for."""
 
     one_step_ms: float | None
+    c: MeasuredC
 
 
 class Measured(_Beside):

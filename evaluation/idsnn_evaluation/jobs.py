@@ -141,7 +141,7 @@ def _evaluated(
 
 
 def _measured(report: Report, bundle: Bundle, variant: Precision, config: EvaluateConfig) -> Report:
-    return replace(report, measured=measure(bundle, variant, config.threads))
+    return replace(report, measured=measure(bundle, variant, config.threads, config.measure_c))
 
 
 def _source(bundle: Bundle, config: EvaluateConfig) -> LabelledSplit:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from idsnn_deploy.c_network import CNetwork
+from idsnn_deploy.errors import UsageError
+from idsnn_deploy.golden import read_golden
 from idsnn_deploy.manifest import Bundle, Precision, model_file
 from idsnn_deploy.onnx_file import Graph, Options
 
-from ..document import Measured
+from ..document import Latency, Measured, MeasuredC
 from .powercap import joules, read_counters
 
 _WARM_UP, _SECONDS, _LEAST, _MOST = 5, 2.0, 20, 1000
@@ -26,8 +30,19 @@ NO_COUNTER = (
 )
 
 
-def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = None) -> Measured:
-    """The report's `measured`: milliseconds and millijoules for one image at batch 1 with the shipped model."""
+C_NOTE = "compiled on this machine, one thread, the bundle's golden inputs in turn"
+NO_C = "the bundle has none; idsnn-export BUNDLE --format c adds it"
+
+
+def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = None, c: bool = False) -> Measured:
+    """The report's `measured`: milliseconds and millijoules for one image at batch 1 with the shipped model.
+
+    Args:
+        bundle: opened.
+        variant: of the network.
+        threads: of onnxruntime; None takes every core.
+        c: time the bundle's C, too, which compiles and runs it.
+    """
     name = model_file("model", variant)
     graph = Graph(bundle, name, Options(threads=threads))
     call = _warm(graph)
@@ -36,12 +51,11 @@ def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = N
     energy = joules(before, read_counters())
     (shape,) = graph.inputs.values()
     batch = shape[bundle.manifest.sample_axis] or 1
-    p50, p90 = (float(q) / batch for q in np.percentile(laps, [50, 90]))
-    return {
+    found: Measured = {
         "model": name,
         "batch": batch,
         "runs": len(laps),
-        "latency_ms": {"p50": p50, "p90": p90},
+        "latency_ms": _latency(laps, batch),
         "one_step_ms": _one_step(bundle, variant, threads),
         "energy_mj": None if energy is None else 1e3 * energy / (len(laps) * batch),
         "energy_note": "whole processor package, everything that ran meanwhile included" if energy else NO_COUNTER,
@@ -53,6 +67,31 @@ def measure(bundle: Bundle, variant: Precision = "fp32", threads: int | None = N
             "system": platform.system(),
         },
     }
+    return {**found, "c": _in_c(bundle)} if c else found
+
+
+def _in_c(bundle: Bundle) -> MeasuredC:
+    """The C of a bundle on its golden inputs, whose spikes its work follows.
+
+    Raises:
+        BundleError: a file of it is missing or changed.
+    """
+    if bundle.manifest.c is None:
+        return {"runs": 0, "latency_ms": None, "note": NO_C}
+    axis, golden = bundle.manifest.sample_axis, read_golden(bundle).images
+    inputs = itertools.cycle([golden.take([i], axis) for i in range(golden.shape[axis])])
+    try:
+        network = CNetwork(bundle)
+        network.logits(golden)  # warms up
+    except UsageError as error:  # no compiler, one that fails, or inputs that are no bytes
+        return {"runs": 0, "latency_ms": None, "note": str(error)}
+    laps = _laps(lambda: network.logits(next(inputs)))
+    return {"runs": len(laps), "latency_ms": _latency(laps), "note": C_NOTE}
+
+
+def _latency(laps: Sequence[float], batch: int = 1) -> Latency:
+    p50, p90 = (float(q) / batch for q in np.percentile(laps, [50, 90]))
+    return {"p50": p50, "p90": p90}
 
 
 def _one_step(bundle: Bundle, variant: Precision, threads: int | None) -> float | None:

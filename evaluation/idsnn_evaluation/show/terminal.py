@@ -13,7 +13,7 @@ from idsnn_deploy.printable import printable
 from ..counts import Totals
 from ..document import ComparisonRow, Document
 from ..quantities import count, energy, fixed, joules, percent, times
-from .words import estimator, flow, subject, summary, too_few
+from .words import estimator, flow, in_c, subject, summary, too_few
 
 
 def terminal(stderr: bool = False) -> Console:
@@ -121,9 +121,9 @@ def _measured(report: Document, console: Console) -> None:
     cost = found["energy_note"] if found["energy_mj"] is None else f"{found['energy_mj']:.2f} mJ"
     text = flow(f"""
         On this machine ({found["machine"]["processor"]}): {found["latency_ms"]["p50"]:.2f} ms per sample,
-        energy {cost}. {found["note"]}
+        energy {cost}. {found["note"]} {in_c(found)}
     """)
-    console.print(f"\n{text}")
+    console.print(f"\n{text.strip()}")
 
 
 def _early_exit(report: Document, console: Console) -> None:

@@ -148,6 +148,19 @@ def _steps(measured: Measured) -> str:
     )
 
 
+def in_c(measured: Measured) -> str:
+    """How long the bundle's C takes beside the model and one step of it, or why that is not known; nothing unasked."""
+    found = measured.get("c")
+    if found is None:
+        return ""
+    if found["latency_ms"] is None:
+        return f"Its C was not measured: {found['note']}."
+    own, step = found["latency_ms"]["p50"], measured.get("one_step_ms")
+    of_step = f" and {own / step:.2g} times one step's" if step else ""
+    times_model = f"{own / measured['latency_ms']['p50']:.2g} times {measured['model']}'s"
+    return f"Its C takes {own:.3g} ms ({found['note']}), {times_model}{of_step}."
+
+
 def _events(report: Document) -> str:
     """That the input is events, and how few; nothing for images."""
     stem = next((layer for layer in synapses(report) if layer["role"] == "stem"), None)

@@ -7,7 +7,7 @@ from html import escape
 from ... import quantities
 from ...document import ArithmeticRow, BitMatched, Document, Energy, Interval, Measured, MemoryRow, Network
 from ...quantities import fixed, percent
-from ..words import flow
+from ..words import flow, in_c
 from . import charts
 from .charts import Bar
 
@@ -134,7 +134,7 @@ def _measured(found: Measured | None) -> str:
     text = flow(f"""
         {escape(found["machine"]["processor"])}, {escape(found["model"])}, batch {found["batch"]}:
         <b>{latency["p50"]:.3g} ms</b> per sample (median of {found["runs"]}; 90 % are under {latency["p90"]:.3g} ms).
-        {_beside_one_step(found)} Energy: {escape(cost)}.
+        {_beside_one_step(found)} {escape(in_c(found))} Energy: {escape(cost)}.
     """)
     return (
         f'<div class="card apart" id="machine"><h3>Measured on this machine</h3><p>{text}</p>'
