@@ -128,6 +128,7 @@ def test_a_change_is_seen_and_named(name: str) -> None:
         '{"timesteps": 4, "readout": "max"}',
         '{"timesteps": 4, "mean": [0.5]}',
         '{"timesteps": 4, "mean": [0.5], "std": [0]}',
+        '{"timesteps": 4, "mean": [0.5], "std": [1%s]}' % ("0" * 400),
         '{"timesteps": 4, "labels": [1]}',
         '{"timesteps": 4, "format_version": 99}',
         '{"timesteps": true}',
@@ -138,6 +139,14 @@ def test_metadata_that_we_did_not_write_are_refused(text: str) -> None:
     built.metadata = {KEY: text}
     with pytest.raises(GraphError, match=KEY):
         read_metadata(built)
+
+
+def test_an_integer_that_only_a_float_holds_is_a_number_of_metadata() -> None:
+    built = CASES["residual"].build()
+    built.metadata = {KEY: json.dumps({"timesteps": 4, "mean": [0], "std": [10**30]})}
+    found = read_metadata(built)
+    assert found is not None
+    assert found.normalized(np.ones((1, 1, 2, 2))) == pytest.approx(np.full((1, 1, 2, 2), 1e-30))
 
 
 def test_a_graph_of_another_framework_has_no_metadata_of_ours() -> None:

@@ -18,6 +18,7 @@ from idsnn.config import TrainConfig, default
 from idsnn.data import Augment, Frames, Loader, load_data, ordinary
 from idsnn.distill import distillation_loss
 from idsnn.moves import Moves, thinned
+from idsnn_export.cli import main as export
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,7 @@ def test_recordings_train_all_arms_and_other_numbers_of_frames_run(tree: Path, t
     run = idsnn.load_run(out)
     for steps in (1, 3, 7):
         assert run.student.step_logits(torch.zeros(steps, 2, 2, 9, 12)).shape == (steps, 2, 2)
+    assert export(["--diff", str(out), str(out)]) == 0
     for arm in ("baseline", "init", "kd"):
         again = [*shared, "--arm", arm, "--epochs", "1", "--teacher", str(out), "--out", str(tmp_path / arm)]
         assert main(again) == 0

@@ -95,6 +95,7 @@ def test_a_run_of_it_goes_on_to_the_same_weights(run: Path, tmp_path: Path, monk
 
 def test_it_is_exported_and_the_bundle_predicts_what_it_predicts(run: Path, tmp_path: Path) -> None:
     assert export([str(run), "--out", str(tmp_path / "bundle")]) == 0
+    assert export(["--diff", str(run), str(tmp_path / "bundle")]) == 0
     trained, test = idsnn.load_run(run), load_split("digits", "test")
     mean, std = (torch.tensor(trained.config[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():

@@ -14,13 +14,13 @@ import nir
 import numpy as np
 
 from idsnn_deploy.arrays import Array
-from idsnn_deploy.commands import require_extra
 from idsnn_deploy.errors import BundleError, GraphError, UsageError, first_line
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.golden import read_golden
 from idsnn_deploy.json_file import parse_json
 from idsnn_deploy.manifest import MANIFEST, NIR, read_bundle
 
+from .config import ExportConfig
 from .gates.diff import Difference, diff
 from .gates.onnx_run import run as run_onnx
 from .gates.onnx_run import session
@@ -29,6 +29,7 @@ from .graph.metadata import Metadata, check_channels, metadata_of, read_metadata
 from .graph.plan import plan
 from .nir_file.reader import read_nir, read_nir_bytes
 from .reference.interpreter import Trace, trace
+from .source import open_source
 
 SAMPLES, TIMESTEPS = 8, 10  # where neither artefact says
 
@@ -98,16 +99,12 @@ def _graph(graph: nir.NIRGraph, samples: Array | None = None) -> Artefact:
 
 
 def _run(folder: Path) -> Artefact:
-    require_extra("comparing a run", "train", "torch", "snntorch", "safetensors")
-    import idsnn
-
-    from .from_torch.convert import prepare
+    source = open_source(ExportConfig(folder))
+    assert source.torch is not None
     from .from_torch.stepping import run_prepared
 
-    found = idsnn.load_run(folder)
-    shape = tuple(found.config["input_shape"])
-    metadata = Metadata(found.config["timesteps"], mean=tuple(found.config["mean"]), std=tuple(found.config["std"]))
-    network = prepare(found.student, shape)
+    network, metadata, steps = source.torch.prepared, source.metadata, plan(source.graph)
+    shape = steps[steps.input].shape
 
     def run(x: Array, timesteps: int) -> Trace:
         return run_prepared(network, metadata.normalized(x), timesteps, frames=x.ndim == len(shape) + 2)

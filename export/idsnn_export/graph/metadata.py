@@ -63,7 +63,7 @@ class Metadata:
         images = images.astype(np.float64)
         if self.mean is None or self.std is None:
             return images
-        mean, std = (np.asarray(each).reshape(-1, 1, 1) for each in (self.mean, self.std))
+        mean, std = (np.asarray(each, np.float64).reshape(-1, 1, 1) for each in (self.mean, self.std))
         return np.asarray((images - mean) / std)
 
 
@@ -147,18 +147,15 @@ def _plain(text: Any) -> str:
 
 
 def _check(m: Metadata) -> None:
-    def number(value: Any) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
-
     def numbers(values: Any) -> bool:
-        return values is None or (len(values) > 0 and all(map(number, values)))
+        return values is None or (len(values) > 0 and all(fits(float, value) for value in values))
 
     wrong = [
         name
         for name, right in (
             ("format_version", m.format_version in VERSIONS[m.readout != "mean" :]),
             ("timesteps", isinstance(m.timesteps, int) and not isinstance(m.timesteps, bool) and m.timesteps >= 1),
-            ("dt", number(m.dt) and m.dt > 0),
+            ("dt", fits(float, m.dt) and m.dt > 0),
             ("encoding", m.encoding in ENCODINGS),
             ("readout", m.readout in READOUTS),
             ("mean", numbers(m.mean)),
