@@ -50,7 +50,7 @@ def main() -> None:
         "student (Spiking ResNet-18), test accuracy": f"{trained['student_accuracy']:.2%}",
         "the ONNX model without torch, test accuracy": f"{report['accuracy']['top1']:.2%}",
         "firing rate, spikes per neuron and step": f"{report['totals']['firing_rate']:.1%}",
-        "accumulates an image (effective ACs)": f"{report['totals']['effective_acs']:,.0f}",
+        "accumulates per image (effective ACs)": f"{report['totals']['effective_acs']:,.0f}",
         "time": f"{time.monotonic() - start:.0f} s",
     }
     print("\n" + "\n".join(f"{name:<46}{value:>12}" for name, value in rows.items()))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from idsnn_deploy.command_line import PACKAGES, Parser
 from idsnn_deploy.commands import say
 from idsnn_deploy.versions import versions
 
@@ -18,9 +21,13 @@ Each says more with --help. In Python: import idsnn, idsnn_export, idsnn_evaluat
 
 
 def main() -> None:
-    """Prints the commands and the versions of what is installed."""
+    """Prints the commands and the versions of what is installed; anything else that is asked for is refused."""
+    given = sys.argv[1:]
+    if given and given not in (["-h"], ["--help"], ["--version"]):
+        meant = f"the command is idsnn-{given[0]}" if f"idsnn-{given[0]} " in TEXT else "it runs no command"
+        Parser("python -m idsnn", "").error(f"argument {given[0]}: {meant}")
     say(TEXT)
-    say(", ".join(f"{name} {version}" for name, version in versions("idsnn", "python", "torch", "onnxruntime").items()))
+    say(", ".join(f"{name} {version}" for name, version in versions(*PACKAGES).items()))
 
 
 if __name__ == "__main__":

@@ -74,4 +74,5 @@ def device_name(device: torch.device) -> str:
     """What a summary says of the hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({platform.machine()}, {threads} thread{'' if threads == 1 else 's'})"

@@ -185,6 +185,15 @@ def test_a_broken_bundle_is_one_line(
     assert "no such bundle" in refused(capsys, command, str(copy / "x"), *rest)
 
 
+def test_a_run_stands_for_the_bundle_in_it(capsys: pytest.CaptureFixture[str], copy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    assert f"idsnn-export {run} puts its bundle into it" in refused(capsys, "info", str(run))
+    copy.rename(run / "bundle")
+    assert said(capsys, "info", str(run)) == said(capsys, "info", str(run / "bundle"))
+
+
 @pytest.mark.parametrize("argv", [[], ["fly"], ["run"], ["run", "b"], ["info"], ["bench", "b", "--batch", "x"]])
 def test_malformed_flags_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

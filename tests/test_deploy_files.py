@@ -192,5 +192,11 @@ def test_json_files_hold_no_nan(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
+def test_a_name_that_json_cannot_hold_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r'a\.json: would hold "data": "K\\udce4se", which is no UTF-8; rename'):
+        write_json(tmp_path / "a.json", {"seed": 0, "data": os.fsdecode(b"K\xe4se"), "out": None})
+    assert names(tmp_path) == set()
+
+
 def test_the_hash_is_sha256() -> None:
     assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -52,6 +52,16 @@ def test_where_files_cannot_be_locked_the_lock_file_is_the_lock(
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
+def test_where_no_folder_can_be_made_is_said_and_not_tried_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "drive").symlink_to(tmp_path / "unplugged")
+    with pytest.raises(UsageError, match=r"drive/out: no folder can be made there; choose another --out"):
+        replacing_folder(tmp_path / "drive" / "out").__enter__()
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught, reserved(tmp_path / "file" / "out", force=False):
+        pass
+    assert caught.value.filename == str(tmp_path / "file" / "out")  # and no name of ours
+
+
 def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis").touch()

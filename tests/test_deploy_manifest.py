@@ -243,8 +243,25 @@ def test_a_file_that_was_not_asked_for_names_its_export_flag(name: str, flag: st
 def test_what_is_no_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such bundle"):
         read_bundle(tmp_path / "nothing")
-    with pytest.raises(BundleError, match=r"manifest\.json: no such file"):
+    with pytest.raises(BundleError, match=r"not a bundle, for it holds no manifest\.json; idsnn-export writes one"):
         read_bundle(tmp_path)
+
+
+def test_what_lies_where_no_bundle_does_says_what_is_meant(copy: Path, tmp_path: Path) -> None:
+    run, lone = tmp_path / "run", tmp_path / "lone.nir"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    lone.touch()
+    for path, said in (
+        (run, f"a run that was not exported; idsnn-export {run} puts its bundle into it"),
+        (copy / "model.onnx", f"a file of a bundle; name the bundle: {copy}"),
+        (lone, f"a file, not a bundle; idsnn-export {lone} makes one"),
+    ):
+        with pytest.raises(BundleError, match=re.escape(f"{path}: {said}")):
+            read_bundle(path)
+    shutil.copytree(copy, run / "bundle")
+    with pytest.raises(BundleError, match=re.escape(f"{run}: a run, not a bundle; its bundle is {run / 'bundle'}")):
+        read_bundle(run)
 
 
 def use_all_of(folder: Path) -> np.ndarray[Any, Any]:

@@ -44,7 +44,10 @@ def test_an_array_is_answered_as_the_session_answers_it(
     [
         (np.zeros((2, 2), np.float32), "(2, 2)"),
         (np.array(["a"]), "no array that can be read"),
-        (np.zeros(3, [("x", "u2")]), "plain numbers"),
+        (
+            np.zeros(3, [("x", "u2")]),
+            "not plain numbers; it holds fields x: a recording, say, which a bundle for events",
+        ),
     ],
     ids=["another shape", "texts", "fields"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_the_report_lies_beside_the_bundle(bundle: Path, data: Path, capsys: pyt
     assert "three readings" in shown
     assert "break-even" in shown
     assert "mix" in shown
+
+
+def test_a_bundle_s_name_may_be_in_another_encoding(
+    bundle: Path, data: Path, tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = bundle.with_name(os.fsdecode(b"B\xfcndel"))
+    try:
+        bundle.rename(named)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    assert run(named, data, "--out", str(tmp_path / "report")) == 0
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["provenance"]["bundle"] == "B\\udcfcndel"
 
 
 def test_json_on_standard_output_is_the_report_alone(

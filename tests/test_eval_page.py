@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from eval_bundles import tape_bundle, tape_images
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from test_eval_report import NET, K, N
 
 from idsnn_evaluation import evaluate, render_html
@@ -25,7 +27,9 @@ from idsnn_evaluation.show.comparison import comparison, front
 from idsnn_evaluation.show.glossary import GLOSSARY, anchor
 from idsnn_evaluation.show.page import render_comparison
 from idsnn_evaluation.show.page.charts import heat
+from idsnn_evaluation.show.page.layers import operations
 from idsnn_evaluation.show.page.plots import Point, points
+from idsnn_evaluation.show.terminal import show
 from idsnn_evaluation.show.words import summary
 
 LABELS = ["<script>alert(1)</script>", 'a "quoted" & long class name', "automobile", "d"]
@@ -50,7 +54,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
     root = tmp_path_factory.mktemp("pages")
     teacher = {"name": "t", "dense_macs": 9}
-    folder = tape_bundle(root / "bundle", NET.layers, NET.tables, labels=LABELS, teacher=teacher)
+    folder = tape_bundle(root / "bundle", NET.layers, NET.tables, labels=LABELS, teacher=teacher, test_accuracy=0.75)
     report = replace(evaluate(folder, tape_images(N), NET.labels), measured=MEASURED)
     found = [_varied(report.to_dict(), i) for i in range(7)]
     names = ["<a>", "b", "a run of which somebody wanted to say everything in its name", *"defg"]
@@ -112,11 +116,32 @@ def test_the_head_says_in_one_breath_what_a_reader_wants_to_know_first(pages: li
         "on this machine a sample takes 3 ms, 2.0 times one step",
     ):
         assert said in breath
-    assert re.sub(r"\s", " ", html.unescape(markup)).count(breath) == 1
+    beside = "In torch it scored 75.0 % on the test samples of its training."
+    assert re.sub(r"\s", " ", html.unescape(markup)).count(f"{breath} {beside}") == 1
     links = re.findall(r'<a class="card" href="#(term-[^"]+)">', markup)
     assert links == [
         anchor(term) for term in ("accuracy", "T x firing rate", "reading A", "reading B", "reading C", "latency")
     ]
+
+
+def test_a_narrow_terminal_breaks_a_table_s_lines_and_cuts_no_figure(body: Document) -> None:
+    shown = []
+    for width in (20, 300):
+        console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
+        show(body, console)
+        assert console.width == width
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        start, end = text.index("Layers, per sample"), text.index("C  2 bits")
+        shown.append([line.split() for line in text[start:end].splitlines()])
+    assert shown[0] == shown[1]
+    assert len(shown[0]) > 10
+
+
+def test_the_key_of_operations_names_what_there_is(body: Document) -> None:
+    events: Document = json.loads(json.dumps(body))
+    events["totals"]["stem_macs"] = 0
+    assert [operations(each).count("MACs where no spikes arrive") for each in (body, events)] == [1, 0]
 
 
 def test_the_glossary_explains_every_term_in_page_and_docs_alike(pages: list[Path]) -> None:

@@ -185,6 +185,20 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
     assert list(here.iterdir()) == []
 
 
+def test_what_is_no_source_says_what_is_meant(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("run/config.json", "run/student.safetensors", "bundle/manifest.json", "empty/x"):
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).touch()
+    for source, words in (
+        ("nothing", "nothing: no such run folder or .nir file, and no package.module:factory"),
+        ("empty", "empty: not a run folder, for it holds no config.json; idsnn-train writes one"),
+        ("bundle", "bundle: a bundle already; --format c makes C of it, bundle/model.nir or its run folder another"),
+        ("run/student.safetensors", "run/student.safetensors: a file of a run; name the run folder: run"),
+    ):
+        assert export([source]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_weights_are_named_and_read_as_tensors_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(nn.Linear(2, 2), here / "whole.pt")  # a pickled module, whose loading would run code
     for flags, words in (

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idsnn.__main__ import main as overview
 from idsnn_deploy.command_line import SYNONYMS, Parser
 from idsnn_deploy.flags import about, add_flags, flag, from_flags
 from idsnn_evaluation.config import EvaluateConfig
@@ -171,3 +172,23 @@ def test_every_synonym_stands_for_a_flag_that_some_command_has() -> None:
     known = {each.name.replace("_", "-") for config in (ExportConfig, EvaluateConfig, Flags) for each in fields(config)}
     known |= {"provider", "top"}  # of idsnn-deploy, which writes its flags by hand
     assert {name for names in SYNONYMS.values() for name in names} <= known
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["train", "--epochs", "3"], "argument train: the command is idsnn-train; python -m idsnn --help says"),
+        (["fly"], "argument fly: it runs no command; python -m idsnn --help says what there is"),
+    ],
+)
+def test_the_overview_takes_nothing(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for allowed in ([], ["--help"], ["--version"]):
+        monkeypatch.setattr("sys.argv", ["idsnn", *allowed])
+        overview()
+        assert "idsnn-deploy " in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["idsnn", *argv])
+    with pytest.raises(SystemExit, match="2"):
+        overview()
+    assert said in capsys.readouterr().err

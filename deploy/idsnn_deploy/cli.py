@@ -12,7 +12,7 @@ from typing import Any
 from .command_line import Parser
 from .commands import DEBUG_HELP, announce, announced, run_command, say
 from .errors import UsageError
-from .manifest import VARIANTS, C
+from .manifest import VARIANTS, C, bundle_of
 
 PROG = "idsnn-deploy"
 EXAMPLES = {
@@ -49,8 +49,13 @@ OPTIMIZATIONS = ("all", "extended", "basic", "disable")
 def main(argv: list[str] | None = None) -> int:
     """Runs `idsnn-deploy` and returns its exit code."""
     arguments = _parser().parse_args(argv)
-    body: Callable[[argparse.Namespace], int] = arguments.body
-    return run_command(PROG, lambda: body(arguments), arguments.debug)
+    return run_command(PROG, lambda: _answer(arguments), arguments.debug)
+
+
+def _answer(given: argparse.Namespace) -> int:
+    given.bundle = str(bundle_of(given.bundle))
+    body: Callable[[argparse.Namespace], int] = given.body
+    return body(given)
 
 
 def _parser() -> Parser:
@@ -81,8 +86,8 @@ def _parser() -> Parser:
         help="only this level (default: all, extended, disable)",
     )
     _add_anytime(bench)
-    bench.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default 1)")
-    bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="time a row (default 2)")
+    bench.add_argument("--batch", type=int, default=1, metavar="N", help="images per call (default 1)")
+    bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="seconds per row (default 2)")
     bench.add_argument("--warmup", type=int, default=5, metavar="N", help="calls before the timing (default 5)")
 
     _command(commands, "check", _check, "verify hashes, replay the golden vectors; exit 0 on PASS, 1 on FAIL")
@@ -97,7 +102,7 @@ def _command(commands: Any, name: str, body: Callable[[argparse.Namespace], int]
         name, help=what, description=what[0].upper() + what[1:] + ".", examples=EXAMPLES[name]
     )
     parser.set_defaults(body=body)
-    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder, or the run that it lies in")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--debug", action="store_true", help=DEBUG_HELP)
     if name != "info":

@@ -16,7 +16,8 @@ from typing import Any
 
 from .errors import BundleError, IdsnnError, UsageError
 from .exchange import exchange
-from .workspace import OLD, workspace
+from .printable import printable
+from .workspace import OLD, beside, workspace
 
 # One of these lies in every folder that a command writes: a bundle, a run, a report.
 _OUR_FILES = frozenset({"manifest.json", "config.json", "report.json", "model.nir", "model.onnx", "idsnn_model.h"})
@@ -108,24 +109,37 @@ def _exchange(new: Path, final: Path, old: Path) -> None:
 
 @contextmanager
 def _naming(final: Path) -> Iterator[None]:
-    """A full disk's error names what was to be written, not a temporary file or nothing."""
+    """The error of a full disk, or of a place that cannot be written, names what was to be written there."""
+    work = str(beside(final))
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in FULL or str(error.filename).startswith(work):
             error.filename = str(final)
         raise
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes `data` beside `path`, then renames."""
-    with replacing(path) as beside:
-        beside.write_bytes(data)
+    with replacing(path) as new:
+        new.write_bytes(data)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes `value` as readable JSON (keys in the given order, no NaN)."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Writes `value` as readable JSON (keys in the given order, no NaN).
+
+    Raises:
+        UsageError: a text in it is no UTF-8: the name of a file in another encoding.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as cause:
+        line = text[text.rfind("\n", 0, cause.start) + 1 : text.find("\n", cause.start)].strip(" ,")
+        raise UsageError(
+            f"{path}: would hold {printable(line)}, which is no UTF-8; rename that file or folder"
+        ) from None
+    write_bytes(path, data)
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int, error: type[IdsnnError] = BundleError) -> bytes:

@@ -333,8 +333,23 @@ def bundle_of(folder: str | os.PathLike[str]) -> Path:
     if (path / MANIFEST).exists() or not (path / "config.json").is_file():
         return path
     if not (path / "bundle").is_dir():
-        raise BundleError(f"{path}: a run that was not exported; idsnn-export {path} puts its bundle into it")
+        raise BundleError(f"{path}: {_instead(path)}")
     return path / "bundle"
+
+
+def _instead(path: Path) -> str:
+    """What lies at a path where no bundle does, and what may be meant."""
+    if (path / "bundle" / MANIFEST).is_file():
+        return f"a run, not a bundle; its bundle is {path / 'bundle'}"
+    if (path / "config.json").is_file():
+        return f"a run that was not exported; idsnn-export {path} puts its bundle into it"
+    if path.is_dir():
+        return f"not a bundle, for it holds no {MANIFEST}; idsnn-export writes one"
+    if path.is_file() and (path.parent / MANIFEST).is_file():
+        return f"a file of a bundle; name the bundle: {path.parent}"
+    if path.is_file():
+        return f"a file, not a bundle; idsnn-export {path if path.suffix == '.nir' else 'RUN'} makes one"
+    return "no such bundle; idsnn-export writes one"
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
@@ -347,8 +362,8 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 
 def _read_bundle(path: Path) -> Bundle:
-    if not path.is_dir():
-        raise BundleError(f"{path}: no such bundle; idsnn-export writes one")
+    if not os.path.lexists(path / MANIFEST):
+        raise BundleError(f"{path}: {_instead(path)}")
     manifest = parse_manifest(read_bytes(path / MANIFEST, MAX_MANIFEST_BYTES), str(path / MANIFEST))
     unlisted = [name for name in ALWAYS if name not in manifest.files]
     if unlisted:

@@ -54,7 +54,9 @@ def _shaped(values: Array, path: str, manifest: Manifest) -> Array:
     axis, shape = manifest.sample_axis, tuple(manifest.input_shape)
     one = (manifest.timesteps,) * axis + shape
     if values.dtype.names is not None or values.dtype.kind not in "fiub":
-        raise DataError(f"{path}: holds {values.dtype}, not plain numbers")
+        named = ", ".join(values.dtype.names or ())
+        held = f"fields {named}: a recording, say, which a bundle for events takes" if named else f"{values.dtype}"
+        raise DataError(f"{path}: not plain numbers; it holds {held}")
     if values.shape == one:
         values = np.expand_dims(values, axis)
     if values.shape[:axis] + values.shape[axis + 1 :] != one or not values.size:

@@ -26,6 +26,7 @@ except ImportError:  # Windows: the lock file itself is the lock, and a kill lea
     _DIE_WITH_PROCESS = False
 
 LOCK, OLD = "lock", "old"
+_TRIES = 1000  # of making a folder that others remove meanwhile; one that no one can make fails each of them
 
 
 @contextmanager
@@ -97,7 +98,9 @@ def _tidy(final: Path, work: Path) -> None:
 
 def _acquire(what: Path, lock: Path, wait: bool) -> tuple[int, list[Path]]:
     """A descriptor that holds `lock`, and the folders that were made for it, innermost first."""
+    tries = 0
     while True:
+        tries += 1
         made = [folder for folder in lock.parents if not folder.exists()]
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +108,8 @@ def _acquire(what: Path, lock: Path, wait: bool) -> tuple[int, list[Path]]:
         except (FileExistsError, FileNotFoundError):
             if os.path.lexists(lock.parent) and not lock.parent.is_dir():
                 raise
+            if tries == _TRIES:
+                raise UsageError(f"{what}: no folder can be made there; choose another --out") from None
             continue  # the last holder removed file or folder at this moment
         try:
             _lock(descriptor, created, what, lock, wait)

@@ -10,6 +10,7 @@ import numpy as np
 from idsnn_deploy.arrays import Array
 from idsnn_deploy.layer_table import Synapses
 from idsnn_deploy.manifest import Bundle
+from idsnn_deploy.printable import printable
 from idsnn_deploy.versions import versions
 
 from .answers.early_exit import early_exit
@@ -122,7 +123,7 @@ def _provenance(bundle: Bundle, subject: Subject, samples: int) -> Provenance:
         "readout": f"{manifest.readout} of the logits over steps",
         "estimator": ESTIMATOR,
         "version": versions("idsnn")["idsnn"],
-        "bundle": bundle.folder.resolve().name,
+        "bundle": printable(bundle.folder.resolve().name),
         "bundle_digest": manifest.digest,
         "versions": versions(*COUNTED_WITH),
         "exported_with": manifest.versions,

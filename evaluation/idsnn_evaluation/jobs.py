@@ -14,7 +14,7 @@ from idsnn_deploy.commands import say
 from idsnn_deploy.errors import BundleError, UsageError
 from idsnn_deploy.files import refuse_existing, replacing_folder, reserved, write_json
 from idsnn_deploy.manifest import Bundle, Precision, bundle_of, model_file, read_bundle, write_manifest
-from idsnn_deploy.printable import each_text
+from idsnn_deploy.printable import each_text, printable
 
 from .config import EvaluateConfig
 from .cost.measure import measure
@@ -124,7 +124,7 @@ def _variants(
     there: list[Precision] = [each for each in get_args(Precision) if bundle.has(model_file("probe", each))] or ["fp32"]
     for variant in [config.variant] if config.variant else there:
         report = _evaluated(bundle, variant, config, platforms, source)
-        yield bundle.folder.resolve().as_posix(), report.to_dict()
+        yield printable(bundle.folder.resolve().as_posix()), report.to_dict()
 
 
 def _evaluated(

@@ -22,7 +22,7 @@ from idsnn_deploy.commands import require_extra
 from idsnn_deploy.datasets import DIVIDED, Reading
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.json_types import fits
-from idsnn_deploy.manifest import ProfileName
+from idsnn_deploy.manifest import MANIFEST, ProfileName
 
 from .config import ExportConfig
 from .graph.metadata import Metadata, check_channels, read_metadata, write_metadata
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from .from_torch.network import Network
 
+CONFIG = "config.json"  # of every run
 # The parity gates take as many samples as this many multiply-accumulates allow, within bounds.
 GATE_MACS, FEWEST, MOST = 8e9, 8, 1000
 RANDOM = "the gates saw random inputs, {}; real ones may drive other neurons: name a data set with --dataset NAME"
@@ -97,7 +98,22 @@ def open_source(config: ExportConfig) -> Source:
     """
     if config.factory is not None:
         return _from_factory(config, config.factory)
+    _refuse(config.source)
     return _from_run(config) if config.source.is_dir() else _from_file(config)
+
+
+def _refuse(path: Path) -> None:
+    """Raises `UsageError`, with what may be meant, where a path is neither a run folder nor a file to read."""
+    if not path.exists():
+        raise UsageError(f"{path}: no such run folder or .nir file, and no package.module:factory")
+    if path.is_dir() and (path / MANIFEST).is_file():
+        raise UsageError(
+            f"{path}: a bundle already; --format c makes C of it, {path / 'model.nir'} or its run folder another bundle"
+        )
+    if path.is_dir() and not (path / CONFIG).is_file():
+        raise UsageError(f"{path}: not a run folder, for it holds no {CONFIG}; idsnn-train writes one")
+    if path.is_file() and path.suffix != ".nir" and (path.parent / CONFIG).is_file():
+        raise UsageError(f"{path}: a file of a run; name the run folder: {path.parent}")
 
 
 def gate_samples(macs_a_step: int, timesteps: int) -> int:

@@ -160,14 +160,14 @@ def _operations(report: Document, axes: Any) -> None:
 
 
 def _accuracy(report: Document, axes: Any) -> None:
-    by_step = report["accuracy"]["by_step"]
-    axes.plot(
-        range(1, len(by_step) + 1), [100 * y for y in by_step], "o-", color=SPIKING, label="all samples run t steps"
-    )
+    by_step, samples = report["accuracy"]["by_step"], report["provenance"]["samples"]
+    every = f"all {samples:,} samples run t steps"
+    axes.plot(range(1, len(by_step) + 1), [100 * y for y in by_step], "o-", color=SPIKING, label=every)
     early = report["early_exit"]
     if early is not None and len(by_step) > 1:
         points = sorted({(p["average_steps"], 100 * p["accuracy"]) for p in early["curve"]})
-        axes.plot(*zip(*points, strict=True), "-", color=ANN, label="each sample stops at a margin")
+        judged = f"each of {early['rest']['samples']:,} of them stops at a margin"  # the others chose the margin
+        axes.plot(*zip(*points, strict=True), "-", color=ANN, label=judged)
         axes.plot(
             early["rest"]["average_steps"], 100 * early["rest"]["accuracy"], "D", color=ANN, label="the margin chosen"
         )

@@ -70,7 +70,7 @@ GLOSSARY: dict[str, Entry] = {
         "reading-c",
     ),
     "spiking network": Entry("A neural network whose neurons send only 0 or 1, at each of T time steps."),
-    "stem": Entry("The first layer. It reads pixels, which are no spikes, so it multiplies."),
+    "stem": Entry("The first layer. It multiplies pixels, which are no spikes; events that are 0 or 1 it accumulates."),
     "T x firing rate": Entry(
         "How often a neuron spikes per sample, on average. It compares networks of different T: what a spiking network "
         "costs grows with it.",

@@ -21,13 +21,26 @@ def terminal(stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
+def _table(title: str | None = None) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _print(table: Table, console: Console) -> None:
+    """A table in its whole width: what a pipe or a narrow terminal has no room for goes on in the next line, uncut."""
+    screen = console.width
+    console.width = 10_000
+    console.width = max(screen, console.measure(table).maximum)
+    console.print(table)
+    console.width = screen
+
+
 def show(report: Document, console: Console, early_exit: bool = False) -> None:
     """Prints the report: summary, layers, energy, and the early-exit curve where asked for."""
     console.print(f"\n{summary(report)}\n")
     for warning in report.get("warnings", ()):
         console.print(f"warning: {printable(warning)}", markup=False)
-    console.print(_layers(report))
-    console.print(_energy(report))
+    _print(_layers(report), console)
+    _print(_energy(report), console)
     console.print(f"\n{report['energy']['bit_matched']['verdict']}")
     _measured(report, console)
     if early_exit:
@@ -37,13 +50,13 @@ def show(report: Document, console: Console, early_exit: bool = False) -> None:
 
 def compared(rows: Sequence[ComparisonRow], console: Console) -> None:
     """Prints several networks side by side, one column each."""
-    table = Table(title="Side by side, per sample", title_justify="left", box=box.SIMPLE_HEAD)
+    table = _table("Side by side, per sample")
     table.add_column("")
     for row in rows:
         table.add_column(str(row["name"]), justify="right")
     for words, shown in COMPARED:
         table.add_row(words, *map(shown, rows))
-    console.print(table)
+    _print(table, console)
 
 
 COMPARED: tuple[tuple[str, Callable[[ComparisonRow], str]], ...] = (
@@ -58,7 +71,7 @@ COMPARED: tuple[tuple[str, Callable[[ComparisonRow], str]], ...] = (
     ("accumulates, hidden layers", lambda row: count(row["conv_acs"])),
     ("accumulates, head", lambda row: count(row["head_acs"])),
     ("MACs of the stem", lambda row: count(row["stem_macs"])),
-    ("MACs of the ANN twin", lambda row: count(row["ann_macs"])),
+    ("MACs as an ANN", lambda row: count(row["ann_macs"])),
     ("spikes per synapse", lambda row: fixed(row["spikes_per_synapse"])),
     ("A: 45 nm arithmetic, fp32", lambda row: joules(row["arithmetic_fp32_pj"])),
     ("A: 45 nm arithmetic, int8", lambda row: joules(row["arithmetic_int8_pj"])),
@@ -70,7 +83,7 @@ COMPARED: tuple[tuple[str, Callable[[ComparisonRow], str]], ...] = (
 
 
 def _layers(report: Document) -> Table:
-    table = Table(title="Layers, per sample over all steps", title_justify="left", box=box.SIMPLE_HEAD)
+    table = _table("Layers, per sample over all steps")
     table.add_column("layer", no_wrap=True)
     for name in ("rate", "spikes", "operations", "as an ANN", "rate x MAC"):
         table.add_column(name, justify="right")
@@ -98,7 +111,7 @@ def _figures(entry: Totals, role: str = "") -> list[str]:
 
 def _energy(report: Document) -> Table:
     found = report["energy"]
-    table = Table(title="Energy per sample: three readings", title_justify="left", box=box.SIMPLE_HEAD)
+    table = _table("Energy per sample: three readings")
     for name in ("reading", "network", "fp32", "int8"):
         table.add_column(name, justify="right" if name in ("fp32", "int8") else "left")
     for network in dict.fromkeys(row["network"] for row in found["arithmetic"]):
@@ -141,10 +154,10 @@ def _early_exit(report: Document, console: Console) -> None:
     console.print(f"\n{text}")
     if not found.get("enough", True):
         console.print(f"warning: {too_few(found)}")
-    table = Table(box=box.SIMPLE_HEAD)
+    table = _table()
     for name in ("margin", "average steps", "accuracy"):
         table.add_column(name, justify="right")
     curve = found["curve"]
     for point in curve[:: max(1, len(curve) // 12)]:
         table.add_row(f"{point['margin']:.2f}", f"{point['average_steps']:.2f}", percent(point["accuracy"]))
-    console.print(table)
+    _print(table, console)

@@ -38,7 +38,7 @@ def render_comparison(rows: Sequence[ComparisonRow], reports: Sequence[Document]
 
 def _head(body: Document, sampled: bool) -> str:
     torch = body["accuracy"]["torch"]
-    beside = "" if torch is None else f" On the test images of its training it scored {percent(torch)} there."
+    beside = "" if torch is None else f" In torch it scored {percent(torch)} on the test samples of its training."
     tiles = "".join(
         f'<a class="card" href="#{anchor(each.term)}"><b>{escape(each.value)}</b><span>{escape(each.words)}</span></a>'
         for each in findings(body)

@@ -115,9 +115,9 @@ def _platforms(found: Energy) -> str:
     sources = charts.table(head, about, len(head))
     note = flow(f"""
         Operations times the energy that was published for one, logarithmic scale; the lighter end of a bar reaches to
-        the highest figure. Event-driven chips (green) pay for spikes; the stem is left out there, because something
-        else must run it, and nothing here says that the network fits. Processors (blue) pay for every dense operation
-        of every step. No published figure, so no estimate: {escape(", ".join(found["no_figure"]))}.
+        the highest figure. Event-driven chips (green) pay for spikes; a stem that multiplies is left out there, because
+        something else must run it, and nothing here says that the network fits. Processors (blue) pay for every dense
+        operation of every step. No published figure, so no estimate: {escape(", ".join(found["no_figure"]))}.
     """)
     return (
         f'<div class="card apart" id="platforms"><h3>On published platforms</h3><p class=note>{note}</p>'

@@ -48,13 +48,8 @@ def operations(body: Document) -> str:
     layers = synapses(body)
     rows = [[str(i), each["name"], each["role"], *_figures(each)] for i, each in enumerate(layers, 1)]
     rows.append(["", "total", "", *_figures(body["totals"])])
-    key = charts.key(
-        {
-            "spiking": "accumulates (ACs), all steps",
-            "other": "MACs where no spikes arrive, as in the stem",
-            "ann": "the same layer in the ANN (MACs)",
-        }
-    )
+    dense = {"other": "MACs where no spikes arrive, as in the stem"} if body["totals"]["stem_macs"] else {}
+    key = charts.key({"spiking": "accumulates (ACs), all steps", **dense, "ann": "the same layer in the ANN (MACs)"})
     text = flow("""
         All steps of the spiking network against one pass of the same network as an ANN, whose operations are MACs,
         about five times as costly as ACs in fp32.

@@ -23,14 +23,14 @@ def side_by_side(rows: Sequence[ComparisonRow], reports: Sequence[Document]) -> 
     names = [f"{i}. {row['name']}" for i, row in enumerate(rows, 1)]
     table = charts.table(["", *names], [[words, *map(shown, rows)] for words, shown in COMPARED], says="all figures")
     about = [
-        f"<li>{escape(name)}: {escape(subject(body))}; {escape(estimator(body))}</li>"
-        for name, body in zip(names, reports, strict=True)
+        f"<li>{escape(str(row['name']))}: {escape(subject(body))}; {escape(estimator(body))}</li>"
+        for row, body in zip(rows, reports, strict=True)
     ]
     return (
         f"<h1>Side by side</h1>{_fronts(rows, names)}"
         f'<h2>Figures, per sample</h2><div class="card">{table}</div>'
-        f'<h2>More of them</h2><div class="grid">{_bars(rows, names)}{_by_step(names, reports)}</div>'
-        f'<h2>What was measured</h2><ul class="note">{"".join(about)}</ul>'
+        f'<h2>Spikes and answers</h2><div class="grid">{_bars(rows, names)}{_by_step(names, reports)}</div>'
+        f'<h2>What was measured</h2><ol class="note">{"".join(about)}</ol>'
     )
 
 
@@ -72,7 +72,8 @@ def _bars(rows: Sequence[ComparisonRow], names: Sequence[str]) -> str:
 
 
 def _by_step(names: Sequence[str], reports: Sequence[Document]) -> str:
-    looks = [(_KINDS[i % len(_KINDS)], i // len(_KINDS) % 4) for i in range(len(names))]
+    kinds = len(_KINDS)  # neighbours differ in colour and dash, so that curves that coincide are both seen
+    looks = [(_KINDS[i % kinds], (i + i // kinds) % 4) for i in range(len(names))]
     curves = [
         Line(name, steps(body), body["accuracy"]["by_step"], *look)
         for name, body, look in zip(names, reports, looks, strict=True)
