@@ -27,7 +27,7 @@ def answers(body: Document) -> str:
         After each step the network's answer is the mean of what its head has said so far; the last step's is its
         accuracy.
     """)
-    return f'<h2 id="answers">Answers</h2><p>{text}</p><div class="grid">{"".join(cards)}</div>' + charts.details(
+    return f'<h2 id="answers">Answers</h2><p>{text}</p><div class="grid pairs">{"".join(cards)}</div>' + charts.details(
         "Accuracy by class", charts.table(["class", "accuracy", "samples"], rows)
     )
 
