@@ -250,6 +250,14 @@ def test_scaled_spikes_are_multiplied_at_every_step(tmp_path: Path) -> None:
     assert conv["conv_acs"] == conv["effective_acs"] == conv["events"] == conv["rate_acs"] == 0
 
 
+def test_every_layer_has_its_role(report: Report) -> None:
+    roles = {entry["name"]: entry["role"] for entry in report.layers}
+    assert roles == {
+        **{"stem": "stem", "conv": "hidden", "mix": "hidden", "fc": "head"},
+        **dict.fromkeys(("lif1", "lif2", "lif3"), "neurons"),
+    }
+
+
 def test_the_ann_twin_runs_every_layer_once(report: Report) -> None:
     macs = 2 * 10**2 + 2 * 3 * 5 * 5 + 3 * 3 * 4 * 4 + 3 * K  # 4x4: 10 touches an axis, 5 with stride 2; 2x2: 4
     assert report.totals["ann_macs"] == macs == report.baselines["ann"]["macs"]

@@ -104,3 +104,15 @@ def test_calibration_is_on_what_the_network_is_given_at_its_own_step() -> None:
     assert calibrate(one, 3, images, mean=(0.5, 0.5), std=(0.25, 0.5)) == plain
     assert calibrate(other, 3, images, mean=(0.5, 0.5), std=(0.25, 0.5), dt=2 * DT) == plain
     assert [*plain] == ["n2"]
+
+
+@pytest.mark.parametrize("heard", [0, 15, 16])
+def test_every_image_counts_in_whichever_batch_it_is(heard: int) -> None:
+    cell = nir.LIF(full((2,), 2 * DT), full((2,), 1), full((2,), 0), full((2,), 0.5), full((2,), 0))
+    graph = chain((3,), (2,), nir.Threshold(full((3,), 0.5)), nir.Linear(np.ones((2, 3), np.float32)), cell)
+    images = np.zeros((17, 3), np.float32)
+    images[heard] = 1
+    assert calibrate(graph, 1, images)["n1"].high == pytest.approx(3, rel=0.05)
+    frames = np.zeros((17, 17, 3), np.float32)
+    frames[heard, heard] = 1
+    assert calibrate(graph, 17, frames, static=False)["n1"].high == pytest.approx(3, rel=0.1)
