@@ -1,6 +1,7 @@
 """C against onnxruntime, one thread: python benchmarks/engine.py [BUNDLE ...] [--width 16 32] [--gain 1 1.3 2.2]
 
     c portable, c avx2      the folder of `--format c`, compiled with -O3 -march=native, its whole run of T steps
+    ..., first step         idsnn_run_until at a margin of 0: what an answer takes that stops after one step
     int8, fp32              model.int8.onnx and model.onnx in onnxruntime
 
 Networks are bundles, or untrained Spiking ResNet-18s of each width whose BN gains make them fire more or less. Every
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -37,6 +39,7 @@ from idsnn_export.c.write import channels_last, write_c
 from idsnn_export.graph.metadata import read_metadata
 from idsnn_export.lowering import calibrate
 from idsnn_export.reference.integer import IntegerNetwork, run_integer
+from idsnn_export.reference.margin import run_until
 
 MEAN, STD, STEPS = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 4
 Run = Callable[[int], Any]
@@ -75,21 +78,30 @@ def networks(bundles: list[Path], widths: list[int], gains: list[float]) -> Iter
             yield f"width {width}, gain {gain:g}", graph, {"timesteps": STEPS, "mean": MEAN, "std": STD}, images
 
 
-def compiled(network: IntegerNetwork, pixels: Any, isa: str, folder: Path) -> Run:
-    """The network in C, as a shared library."""
+def compiled(network: IntegerNetwork, pixels: Any, isa: str, folder: Path) -> tuple[Run, Run]:
+    """The network in C, as a shared library: all of its steps, and the first one alone."""
     folder.mkdir()
     write_c(folder, network, "network", pixels[:2], [str(k) for k in range(int(np.prod(network.readout.shape)))], isa)
     sources = [file for file in folder.glob("*.c") if file.name != "main.c"]
     flags = ["-O3", "-march=native", "-std=c99", *ISAS[isa].split(), "-shared", "-fPIC"]
     subprocess.run(["cc", *flags, "-o", folder / "lib.so", *sources], check=True)
     library, inputs = ctypes.CDLL(str(folder / "lib.so")), channels_last(network, pixels)
-    logits = np.zeros(network.readout.shape, np.int32)
+    logits, steps = np.zeros(network.readout.shape, np.int32), np.zeros(1, np.int32)
+    (size,) = re.findall(r"IDSNN_STREAM_ARENA_BYTES (\d+)", (folder / "idsnn_model.h").read_text())
+    arena = np.zeros(-(-int(size) // 8), np.uint64)
+
+    def at(array: Any) -> Any:
+        return array.ctypes.data_as(ctypes.c_void_p)
 
     def run(i: int) -> Any:
-        library.idsnn_run(inputs[i].ctypes.data_as(ctypes.c_void_p), logits.ctypes.data_as(ctypes.c_void_p))
+        library.idsnn_run(at(inputs[i]), at(logits))
         return logits.reshape(-1)
 
-    return run
+    def first(i: int) -> Any:
+        library.idsnn_run_until(at(inputs[i]), 0, at(logits), at(steps), at(arena), ctypes.c_size_t(arena.nbytes))
+        return logits.reshape(-1)
+
+    return run, first
 
 
 def session(model: Any, images: Any) -> Run:
@@ -118,11 +130,15 @@ def row(name: str, graph: Any, settings: dict[str, Any], images: Any, rounds: in
     network = integer_network(graph, steps, **normal)
     pixels = np.rint(images * 255).astype(np.uint8)
     wanted, spikes = run_integer(network, pixels[:2].astype(int))
+    early = run_until(network, pixels[:2].astype(int), 0)[1]
     with tempfile.TemporaryDirectory() as place:
-        runs = {f"c {isa}": compiled(network, pixels, isa, Path(place, isa)) for isa in isas}
-        for each, run in runs.items():
-            if any((run(i) != wanted[i].reshape(-1)).any() for i in range(2)):
-                raise SystemExit(f"{name}: {each} differs from numpy")
+        runs: dict[str, Run] = {}
+        for isa in isas:
+            run, first = compiled(network, pixels, isa, Path(place, isa))
+            for one, logits in ((run, wanted), (first, early)):
+                if any((one(i) != logits[i].reshape(-1)).any() for i in range(2)):
+                    raise SystemExit(f"{name}: c {isa} differs from numpy")
+            runs |= {f"c {isa}": run, f"c {isa}, first step": first}
         ranges = calibrate(graph, steps, images, **normal)
         runs["int8"] = session(to_onnx(graph, steps, **normal, int8=ranges), images)
         runs["fp32"] = session(to_onnx(graph, steps, **normal), images)

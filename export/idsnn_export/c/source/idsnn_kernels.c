@@ -513,6 +513,24 @@ static void fire_plain(const block *restrict b, const int32_t *restrict x, size_
   }
 }
 
+/* The same for one step, `first`, whose membranes are kept; `before` has the bits of `out` that stay. */
+static void fire_once(const block *restrict b, const int32_t *restrict x, idsnn_bits *restrict out,
+                      int32_t *restrict membranes, size_t channels, int32_t width, int32_t first, uint32_t before) {
+  const int32_t on = -(first != 0);
+  for (int32_t i = 0; i < width; i++, x += channels, out += channels, membranes += channels)
+    for (int32_t j = 0; j < BLOCK; j++) {
+      const int32_t u = (membranes[j] & on) + x[j], v = u < b->least[j] ? b->least[j] : u;
+      const int32_t s = v > b->theta[j];
+      membranes[j] = decayed(s ? b->reset[j] : v, b->k[j]);
+      out[j] = (idsnn_bits)((out[j] & before) | (uint32_t)s << first);
+    }
+}
+
+/* The bits of earlier steps that stay: those of a layer that is read late. */
+static uint32_t earlier(const idsnn_layer *layer, int32_t first) {
+  return layer->read_late ? (UINT32_C(1) << first) - 1u : 0u;
+}
+
 /* The neurons of one row; their membranes are kept where another call goes on. */
 static void fire(const idsnn_layer *layer, uint8_t *arena, const int32_t *x, int32_t y, int32_t first, int32_t last,
                  int32_t keep) {
@@ -523,16 +541,18 @@ static void fire(const idsnn_layer *layer, uint8_t *arena, const int32_t *x, int
   int32_t *currents = keep && layer->current != IDSNN_NOWHERE ? (int32_t *)(void *)(arena + layer->current) : NULL;
   const int each = layer->decay.each || layer->synapse.each || layer->theta.each || layer->reset.each ||
                    layer->rho.each || layer->membrane_offset.each;
-  const int plain = !keep && !each && layer->synapse.values == NULL && layer->rho.values == NULL &&
-                    layer->kind == IDSNN_FIRES && last - first == IDSNN_STEPS;
+  const int plain = !each && layer->synapse.values == NULL && layer->rho.values == NULL && layer->kind == IDSNN_FIRES;
   block b;
   memset(&b, 0, sizeof b);
   for (int32_t c = 0; c < channels; c += BLOCK) {
     const int32_t n = channels - c < BLOCK ? channels - c : BLOCK;
     load(&b, layer, row + (size_t)c, c, n);
     if (plain && n == BLOCK) {
-      fire_plain(&b, x + c, stride, (idsnn_bits *)(void *)(arena + layer->out) + row + c, (size_t)channels,
-                 layer->shape.width);
+      idsnn_bits *out = (idsnn_bits *)(void *)(arena + layer->out) + row + c;
+      if (keep)
+        fire_once(&b, x + c, out, membranes + row + c, (size_t)channels, layer->shape.width, first, earlier(layer, first));
+      else
+        fire_plain(&b, x + c, stride, out, (size_t)channels, layer->shape.width);
       continue;
     }
     for (int32_t i = 0; i < layer->shape.width; i++) {
@@ -560,10 +580,8 @@ static void fire(const idsnn_layer *layer, uint8_t *arena, const int32_t *x, int
       if (currents != NULL) memcpy(currents + at, b.i, (size_t)n * sizeof(int32_t));
       if (layer->kind == IDSNN_FIRES) {
         idsnn_bits *out = (idsnn_bits *)(void *)(arena + layer->out) + at;
-        for (int32_t j = 0; j < n; j++) {
-          const uint64_t before = first == 0 ? 0u : (uint64_t)out[j] & ((UINT64_C(1) << first) - 1u);
-          out[j] = (idsnn_bits)(before | (uint64_t)b.fired[j] << first);
-        }
+        const uint32_t before = earlier(layer, first);
+        for (int32_t j = 0; j < n; j++) out[j] = (idsnn_bits)((out[j] & before) | b.fired[j] << first);
       }
     }
   }
