@@ -256,8 +256,9 @@ def test_check_says_which_file_fails(copy: Path, capsys: pytest.CaptureFixture[s
     whole = (copy / "model.step.onnx").read_bytes()
     weight = tiny.WEIGHT.T.tobytes()
     (copy / "model.step.onnx").write_bytes(whole.replace(weight, (-tiny.WEIGHT.T).tobytes()))
-    text = said(capsys, "check", str(resigned(copy)), code=1)
+    text = said(capsys, "check", str(resigned(copy, versions={"torch": "9.9"})), code=1)
     assert [line.split()[0] for line in text.splitlines() if line.endswith("FAIL")] == ["model.step.onnx"]
+    assert ["torch", "-", "9.9"] in [line.split() for line in text.splitlines()]
     assert text.splitlines()[-1] == "FAIL: this machine does not answer as the exporting one did"
     assert not json.loads(said(capsys, "check", str(copy), "--json", code=1))["passed"]
 
