@@ -194,7 +194,9 @@ def test_a_user_s_platform_joins_the_others(tmp_path: Path) -> None:
         (json.dumps({"platforms": [{**MINE, "node": "x" * 4097}]}), "node is 'x.*', not a text of 4,096"),
         (json.dumps({"platforms": [{**MINE, "counts": "x"}]}), "known are events, dense"),
         (json.dumps({"platforms": [{**MINE, "synop_pj": [3, 2]}]}), "least first"),
-        (json.dumps({"platforms": [{**MINE, "synop_pj": -1}]}), "must be positive"),
+        (json.dumps({"platforms": [{**MINE, "synop_pj": -1}]}), "-1 must lie in 1e-12 to 1e\\+12"),
+        (json.dumps({"platforms": [{**MINE, "synop_pj": [1.2, 1e308]}]}), "must lie in"),
+        (json.dumps({"platforms": [{**MINE, "update_pj": 1e-310}]}), "must lie in"),
         (json.dumps({"platforms": [{**MINE, "synop_pj": "x"}]}), "neither a number"),
     ],
 )

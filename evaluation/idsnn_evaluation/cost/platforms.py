@@ -18,7 +18,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from idsnn_deploy.json_types import Text, fits
 Range = tuple[float, float]
 Counted = Literal["events", "dense"]
 TEXTS = ("name", "node", "includes", "source")
+LEAST, MOST = 1e-12, 1e12  # a joule per operation is more than any; sums of what lies between are finite
 _MAX_BYTES = 2**20
 
 
@@ -147,6 +147,6 @@ def _range(value: Any) -> Range:
     low, high = value if isinstance(value, list) and len(value) == 2 else (value, value)
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in (low, high)):
         raise ValueError(f"{value!r} is neither a number nor [least, most]")
-    if not (0 < low <= high and math.isfinite(high)):
-        raise ValueError(f"{value!r} must be positive and finite, the least first")
+    if not LEAST <= low <= high <= MOST:
+        raise ValueError(f"{value!r} must lie in {LEAST:g} to {MOST:g}, the least first")
     return float(low), float(high)
