@@ -96,7 +96,7 @@ def test_calibration_is_on_what_the_network_is_given_at_its_own_step() -> None:
     cells = nir.LIF(*(full((3, 4, 4), each) for each in (4 * DT, 1, 0, 0.1, 0)))
     slower = nir.LIF(*(full((3, 4, 4), each) for each in (8 * DT, 1, 0, 0.1, 0)))
     second = nir.Conv2d(
-        (4, 4), rng.uniform(-1, 1, (3, 3, 3, 3)).astype(np.float32), 1, 1, 1, 1, np.zeros(3, np.float32)
+        (4, 4), rng.uniform(-0.1, 0.1, (3, 3, 3, 3)).astype(np.float32), 1, 1, 1, 1, np.zeros(3, np.float32)
     )
     one, other = (chain((2, size, size), (3, size, size), conv, each, second, each) for each in (cells, slower))
     images = rng.integers(0, 17, (5, 2, size, size)).astype(np.float32) / 16
