@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from idsnn_deploy.command_line import Parser, command_parser
-from idsnn_deploy.commands import DEBUG_HELP, announce, require_extra, run_command, say
+from idsnn_deploy.commands import DEBUG_HELP, announce, require_extra, run_command, say, uninterrupted
 from idsnn_deploy.errors import EXIT_OK, RunError, UsageError
 from idsnn_deploy.flags import add_flags, flag, from_flags
 
@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
 
 def _train(config: TrainConfig, folder: Path, flags: Flags) -> int:
     announce(PROG, f"{config.dataset}, {config.arm}, T {config.timesteps} into {folder}; loading torch")
-    with _uncollected():
+    with uninterrupted(), _uncollected():
         from .devices import make_fabric
         from .display import Display
         from .trainer import Trainer

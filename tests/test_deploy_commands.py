@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from idsnn_deploy import errors, progress
-from idsnn_deploy.commands import Terminated, announced, require_extra, run_command
+from idsnn_deploy.commands import Terminated, announced, require_extra, run_command, uninterrupted
 from idsnn_deploy.progress import track
 
 
@@ -193,6 +193,27 @@ def test_sigterm_ends_a_command_like_ctrl_c(capsys: pytest.CaptureFixture[str]) 
     finally:
         signal.signal(signal.SIGTERM, before)
     assert tidied == [True, False, True]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_waits_for_the_end_of_what_is_imported_and_a_second_one_does_not(
+    number: signal.Signals, code: int
+) -> None:
+    """As torch is imported it drops one."""
+    for times, reached in ((1, ["in it"]), (2, [])):
+        done = []
+
+        def body(times: int = times, done: list[str] = done) -> int:
+            with uninterrupted():
+                for _ in range(times):
+                    signal.raise_signal(number)
+                done.append("in it")
+            done.append("behind it")
+            return 0
+
+        assert (run_command("prog", body), done) == (code, reached)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_missing_extra_says_how_to_install_it() -> None:

@@ -18,7 +18,7 @@ import nir
 import numpy as np
 
 from idsnn_deploy.arrays import Array
-from idsnn_deploy.commands import require_extra
+from idsnn_deploy.commands import require_extra, uninterrupted
 from idsnn_deploy.datasets import DIVIDED, Reading
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.json_types import fits
@@ -123,14 +123,15 @@ def gate_samples(macs_a_step: int, timesteps: int) -> int:
 
 def _from_run(config: ExportConfig) -> Source:
     require_extra("exporting a run", "train", "torch", "snntorch", "safetensors")
-    import idsnn
-    from idsnn.networks.import_path import is_import_path, load
-    from idsnn.networks.protocol import spiking
-    from idsnn.networks.table import network_name
-    from idsnn.networks.wrapped import own_module
+    with uninterrupted():
+        import idsnn
+        from idsnn.networks.import_path import is_import_path, load
+        from idsnn.networks.protocol import spiking
+        from idsnn.networks.table import network_name
+        from idsnn.networks.wrapped import own_module
 
-    from .from_torch.convert import prepare, to_graph
-    from .from_torch.dense_macs import dense_macs
+        from .from_torch.convert import prepare, to_graph
+        from .from_torch.dense_macs import dense_macs
 
     run = idsnn.load_run(config.source)
     settings = run.config
@@ -210,8 +211,9 @@ def _from_factory(config: ExportConfig, factory: str) -> Source:
     require_extra("exporting a network by its import path", "train", "torch", "snntorch", "safetensors")
     from idsnn.networks.import_path import load
 
-    from .from_torch.convert import prepare, to_graph
-    from .from_torch.own_network import own_network
+    with uninterrupted():
+        from .from_torch.convert import prepare, to_graph
+        from .from_torch.own_network import own_network
 
     shape, timesteps, frames = config.shape, config.timesteps or 1, config.encoding == "frames"
     data = None if config.dataset is None else labelled(config.dataset, config.data, shape, timesteps, frames)
