@@ -34,8 +34,8 @@ def test_a_layer_that_never_fires_and_one_that_always_does_are_named() -> None:
     never, always = nir.Threshold(full((4,), 1e6)), nir.Threshold(full((4,), -1e6))
     graph = chain((4,), (4,), lif(4), affine(4, 4), never, affine(4, 4), always)
     assert seen(graph) == [
-        "n2: never fires on the 6 samples of the gates",
-        "n4: every neuron fires at every step on the 6 samples of the gates",
+        "layer n2 never fires on the 6 samples of the gates",
+        "layer n4: every neuron fires at every step on the 6 samples of the gates",
     ]
 
 
@@ -64,7 +64,7 @@ def test_a_step_that_does_not_fit_a_time_constant_is_named_with_its_layer(
     node: nir.NIRNode, dt: float, says: str
 ) -> None:
     said = timing_warnings(plan(chain((4,), (4,), node)), dt)
-    assert any(line.startswith(f"n0: {says}") for line in said), said
+    assert any(line.startswith(f"layer n0: {says}") for line in said), said
     assert not any("\n" in line for line in said)
 
 

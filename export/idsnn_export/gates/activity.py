@@ -51,16 +51,18 @@ class Activity:
             return ["no layer of this network spikes"]
         if not any(fired for fired, _ in self._fired.values()):
             return [f"no neuron fires {on}; the gates compared silence. Is dt the one that the network was made for?"]
-        silent = [f"{name}: never fires {on}" for name, (fired, _) in self._fired.items() if not fired]
+        silent = [f"layer {name} never fires {on}" for name, (fired, _) in self._fired.items() if not fired]
         full = [
-            f"{name}: every neuron fires at every step {on}" for name, (fired, n) in self._fired.items() if fired == n
+            f"layer {name}: every neuron fires at every step {on}"
+            for name, (fired, n) in self._fired.items()
+            if fired == n
         ]
         return silent + full
 
 
 def timing_warnings(plan: Plan, dt: float) -> list[str]:
     """What dt makes of the neurons' time constants, where it leaves little of them: a line for each layer."""
-    return [f"{step.name}: {said}" for step in plan.steps for said in _timing(step.node, dt)]
+    return [f"layer {step.name}: {said}" for step in plan.steps for said in _timing(step.node, dt)]
 
 
 def _timing(node: nir.NIRNode, dt: float) -> Iterator[str]:
