@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from idsnn_deploy.errors import RunError, UsageError, first_line
 from idsnn_deploy.files import read_bytes, replacing_folder, write_bytes, write_json
 from idsnn_deploy.json_file import read_json_object
+from idsnn_deploy.json_types import MalformedError
 
-from .config import read_config, settings
+from .config import settings, typed
 from .networks.table import build_student, build_teacher
 from .networks.wrapped import own_module
 from .run_facts import LIMIT, read_facts
@@ -72,10 +73,9 @@ def load_run(path: str | Path) -> Run:
     weights = folder / (PRETRAINED if (folder / PRETRAINED).exists() else STUDENT)
     try:
         student, teacher = build_student(config), build_teacher(config)
-        every = {**settings(read_config(folder / CONFIG)), **config}  # an older run has not all of them
-    except UsageError as cause:
-        said = str(cause).removeprefix(f"{folder / CONFIG}: ")
-        raise RunError(f"{folder / CONFIG}: {said}") from cause
+        every = {**settings(typed(config)), **config}  # an older run has not all of them
+    except (UsageError, MalformedError) as cause:
+        raise RunError(f"{folder / CONFIG}: {cause}") from cause
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, MemoryError) as cause:
         raise RunError(f"{folder / CONFIG}: describes no network ({type(cause).__name__}: {cause})") from cause
     load_weights(student, read_weights(weights), weights)

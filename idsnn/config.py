@@ -5,6 +5,7 @@ No torch here, so that `--help` is quick.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -386,13 +387,20 @@ def read_config(path: str | Path) -> TrainConfig:
     found = read_json_object(Path(path), 1 << 24, UsageError)
     if not found.keys() & settings(TrainConfig()).keys():
         raise UsageError(f"{path}: holds no settings of a training")
-    known = keys_of(TrainConfig)
     try:
-        return TrainConfig(
-            **{name: read(hint, found[name], name) for name, (hint, _) in known.items() if name in found}
-        )
+        return typed(found)
     except MalformedError as cause:
         raise UsageError(f"{path}: {cause}") from cause
+
+
+def typed(found: Mapping[str, Any]) -> TrainConfig:
+    """The settings among what a config.json holds; one that is not there has its default.
+
+    Raises:
+        MalformedError: a value of another type than the setting.
+    """
+    known = keys_of(TrainConfig)
+    return TrainConfig(**{name: read(hint, found[name], name) for name, (hint, _) in known.items() if name in found})
 
 
 def settings(config: TrainConfig) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class _Phase:
         for step, (images, labels, index) in enumerate(self.loader.epoch(self.state.phase, epoch, view)):
             images = _laid_out(resized(images, stage.pixels), layout)
             self._set_rate(epoch + step / len(self.loader))
-            soft = self._soft(images, index, view, stage)
+            soft = self._soft(images, index, epoch, stage)
             timesteps = stage.steps(seed_of(self.config.seed, self.state.phase, "timesteps", epoch, step))
             with self._watch(step) as rates, self._showing(timesteps):
                 answers = self._answers(images)
@@ -206,12 +206,12 @@ class _Phase:
         for group in self.wrapped.param_groups:
             group["lr"] = learning_rate(self.config, done, self.epochs)
 
-    def _soft(self, images: Tensor, index: Tensor, view: int | None, stage: Stage) -> Tensor | None:
+    def _soft(self, images: Tensor, index: Tensor, epoch: int, stage: Stage) -> Tensor | None:
         """What the teacher says of a batch: `(B, K)`, or `(T, B, K)` where it sees each frame."""
         if self.teacher is None:
             return None
         ask = partial(self._asked, self.teacher, images)
-        return ask() if self.views is None or view is None else self.views.logits(view, stage.pixels, index, ask)
+        return ask() if self.views is None else self.views.logits(self.views.of(epoch), stage.pixels, index, ask)
 
     def _asked(self, teacher: nn.Module, images: Tensor) -> Tensor:
         with torch.no_grad(), self.fabric.autocast():

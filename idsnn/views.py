@@ -3,9 +3,7 @@
     view of an epoch = epoch mod K              its images move as they did in the last epoch of that view
     z[image, view]   = teacher(view of image)   (K views, N images, classes) float32, for the size that is shown
 
-After K epochs of a size a step costs the student alone; a teacher of a student's size and depth is a third of a step
-at T 1. The answers of fixed crops serve as well as new ones where K is not small: fast knowledge distillation (Shen and
-Xing, ECCV 2022).
+After K epochs of a size a step costs the student alone. Fast knowledge distillation (Shen and Xing, ECCV 2022).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from interrupted import stop_after
 from lightning_fabric import Fabric
 from older_runs import unfinished_without
-from safetensors.torch import load_file
+from students import equal, same, weights
 from test_train_vgg import photograph_folder
 from torch import nn
 
@@ -35,14 +35,6 @@ TINY = ["--width", "2", "--teacher-depth", "18", "--limit-train", "64", "--limit
 TINY += ["--batch-size", "32", "--timesteps", "2"]
 EVERYTHING = ["--stages", "1x4@1", "1x6@2-3", "1x8@2", "--schedule", "triangle", "--nesterov", "--ema", "0.9"]
 EVERYTHING += ["--label-smoothing", "0.1", "--augment", "crop-flip", "--flip", "alternate", "--spikes", "0.2"]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "student.safetensors")
-
-
-def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_stages_are_epochs_of_a_size_and_a_number_of_steps() -> None:
@@ -113,7 +105,7 @@ def test_it_goes_on_after_every_epoch_to_the_same_weights(
 ) -> None:
     stop_after(saves, [*TINY, *EVERYTHING, "--out", str(tmp_path / "run")], monkeypatch)
     assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
-    assert equal(weights(tmp_path / "run"), weights(run))
+    assert same(tmp_path / "run", run)
     kept = [
         [line.split(",")[:8] for line in (out / "metrics.csv").read_text().splitlines()]
         for out in (tmp_path / "run", run)
@@ -190,7 +182,7 @@ def test_accuracy_after_each_step_is_that_of_a_network_with_so_many(tmp_path: Pa
 def test_one_stage_of_the_images_own_size_is_a_training_without_stages(tmp_path: Path) -> None:
     for name, flags in {"plain": ["--epochs", "2"], "staged": ["--stages", "2x8@2"]}.items():
         assert train([*TINY, "--arm", "kd", *flags, "--out", str(tmp_path / name)]) == 0
-    assert equal(weights(tmp_path / "plain"), weights(tmp_path / "staged"))
+    assert same(tmp_path / "plain", tmp_path / "staged")
 
 
 def test_images_are_brought_to_a_size_by_averaging() -> None:

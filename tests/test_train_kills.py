@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from students import same
 
 import idsnn
 from idsnn import fit
@@ -30,11 +30,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     assert main([*TINY, "--out", str(folder)]) == 0
     return folder
-
-
-def equal(a: Path, b: Path) -> bool:
-    ours, theirs = (load_file(folder / "student.safetensors") for folder in (a, b))
-    return all((ours[name] == theirs[name]).all() for name in ours)
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -78,7 +73,7 @@ def test_a_command_killed_or_without_space_at_some_of_its_operations_ends_whole(
 def test_a_folder_that_was_made_and_no_more_is_begun_in(flags: list[str], tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert main([*TINY, *flags, "--out", str(tmp_path / "run")]) == 0
-    assert equal(tiny, tmp_path / "run")
+    assert same(tiny, tmp_path / "run")
 
 
 def test_a_run_killed_as_it_replaced_another_goes_on_as_the_new_one(tiny: Path, tmp_path: Path) -> None:
@@ -112,7 +107,7 @@ def test_a_run_killed_while_it_tuned_its_given_teacher_goes_on(
         assert main([*flags, "--out", str(tmp_path / "killed")]) == 130
     assert not (tmp_path / "killed" / "teacher.safetensors").exists()
     assert main(["--resume", "--out", str(tmp_path / "killed")]) == 0
-    assert equal(tmp_path / "whole", tmp_path / "killed")
+    assert same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_a_run_killed_before_it_kept_its_given_teacher_goes_on(tiny: Path, tmp_path: Path) -> None:
@@ -120,7 +115,7 @@ def test_a_run_killed_before_it_kept_its_given_teacher_goes_on(tiny: Path, tmp_p
     assert main([*flags, "--out", str(tmp_path / "whole")]) == 0
     begin(tmp_path / "killed", json.loads((tmp_path / "whole" / "config.json").read_text()))
     assert main(["--resume", "--out", str(tmp_path / "killed")]) == 0
-    assert equal(tmp_path / "whole", tmp_path / "killed")
+    assert same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_sigterm_says_how_to_go_on_like_ctrl_c(

@@ -13,7 +13,7 @@ import own_nets
 import pytest
 import torch
 from interrupted import stop_after
-from safetensors.torch import load_file
+from students import same, weights
 from test_train_own_network import flags
 from torch import Tensor
 
@@ -110,7 +110,7 @@ def test_it_learns_and_its_bundle_answers_as_it_does(name: str, arm: str, tmp_pa
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 0 < summary["firing_rate"] < 1
     assert len(summary["test_by_step"]) == (1 if name in ("sums", "jelly_means") else 3)
-    assert set(load_file(tmp_path / "run" / "student.safetensors")) == set(fresh.net.state_dict())
+    assert set(weights(tmp_path / "run")) == set(fresh.net.state_dict())
     assert export([str(tmp_path / "run"), "--out", str(tmp_path / "bundle")]) == 0
     assert read_bundle(tmp_path / "bundle").manifest.readout == ("sum" if name == "sums" else "mean")
     _agree(tmp_path / "run", tmp_path / "bundle")
@@ -148,5 +148,4 @@ def test_a_loop_of_its_own_length_is_exported_with_that_and_no_other(
 def test_a_run_of_it_goes_on_to_the_same_weights(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_after(1, flags("asks", tmp_path / "run", "--arm", "baseline"), monkeypatch)
     assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
-    ours, theirs = (load_file(folder / "student.safetensors") for folder in (tmp_path / "run", run))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)  # with dropout drawn anew
+    assert same(tmp_path / "run", run)  # with dropout drawn anew

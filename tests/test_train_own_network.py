@@ -11,7 +11,7 @@ import own_nets
 import pytest
 import torch
 from interrupted import stop_after
-from safetensors.torch import load_file
+from students import same, weights
 from test_train_vgg import photograph_folder
 
 import idsnn
@@ -69,7 +69,7 @@ def test_it_learns_in_the_arms_without_initialization(name: str, arm: str, tmp_p
     loaded = idsnn.load_run(tmp_path / "run").student
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 0 <= summary["firing_rate"] <= 1
-    assert set(load_file(tmp_path / "run" / "student.safetensors")) == set(fresh.net.state_dict())
+    assert set(weights(tmp_path / "run")) == set(fresh.net.state_dict())
     moved = [
         k for k, v in fresh.state_dict().items() if v.is_floating_point() and not torch.equal(v, loaded.state_dict()[k])
     ]
@@ -89,8 +89,7 @@ def test_it_starts_from_a_teacher_where_stages_correspond(tmp_path: Path) -> Non
 def test_a_run_of_it_goes_on_to_the_same_weights(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_after(1, flags("hidden", tmp_path / "run", "--arm", "baseline"), monkeypatch)
     assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
-    ours, theirs = (load_file(folder / "student.safetensors") for folder in (tmp_path / "run", run))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)  # with dropout drawn anew
+    assert same(tmp_path / "run", run)  # with dropout drawn anew
 
 
 def test_it_is_exported_and_the_bundle_predicts_what_it_predicts(run: Path, tmp_path: Path) -> None:

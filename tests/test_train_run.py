@@ -24,6 +24,7 @@ from interrupted import stop_after
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
+from students import same
 
 import idsnn
 from idsnn import fit
@@ -41,15 +42,6 @@ FILES = {"config.json", "teacher.safetensors", "student.safetensors", "last.ckpt
 
 def everything_under(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "student.safetensors")
-
-
-def equal(a: Path, b: Path) -> bool:
-    ours, theirs = weights(a), weights(b)
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +124,9 @@ def test_a_pretrained_folder_is_the_old_one_or_the_new_one(
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(tiny: Path, tmp_path: Path) -> None:
     assert main(["--config", str(tiny / "config.json"), "--out", str(tmp_path / "same")]) == 0
-    assert equal(tiny, tmp_path / "same")
+    assert same(tiny, tmp_path / "same")
     assert main([*TINY, "--seed", "1", "--out", str(tmp_path / "other")]) == 0
-    assert not equal(tiny, tmp_path / "other")
+    assert not same(tiny, tmp_path / "other")
 
 
 def test_teacher_and_student_draw_their_starts_from_seeds_of_their_own(
@@ -171,7 +163,7 @@ def test_a_teacher_comes_from_a_file(tiny: Path, tmp_path: Path) -> None:
     for source in (tiny / "teacher.safetensors", tmp_path / "teacher.pth"):
         out = tmp_path / source.suffix[1:]
         assert main([*TINY, "--epochs", "1", "--teacher", str(source), "--out", str(out)]) == 0
-    assert equal(tmp_path / "safetensors", tmp_path / "pth")
+    assert same(tmp_path / "safetensors", tmp_path / "pth")
 
 
 def test_a_given_teacher_is_trained_further_only_where_asked_and_from_where_it_was(
@@ -347,7 +339,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_weights(
 ) -> None:
     stop_after(saves, [*TINY, "--out", str(tmp_path / "run")], monkeypatch)
     assert main(["--resume", "--out", str(tmp_path / "run")]) == 0
-    assert equal(tiny, tmp_path / "run")
+    assert same(tiny, tmp_path / "run")
 
 
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
@@ -362,7 +354,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_p
     assert exit_code(child) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "student.safetensors").exists()
     assert main(["--resume", "--out", str(tmp_path / "killed")]) == 0
-    assert equal(tmp_path / "whole", tmp_path / "killed")
+    assert same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:

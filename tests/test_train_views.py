@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from interrupted import stop_after
-from safetensors.torch import load_file
+from students import same
 
 from idsnn.cli import main as train
 from idsnn.data import Images, Loader
@@ -20,14 +20,6 @@ TINY = ["--width", "2", "--teacher-depth", "18", "--limit-train", "70", "--limit
 TINY += ["--batch-size", "32", "--augment", "crop-flip", "--flip", "alternate", "--teacher-epochs", "1"]
 # 3 views and 2 epochs that show two of them again, then another size; 6 images stay out of every epoch.
 VIEWED = [*TINY, "--stages", "5x6@1", "1x8@2", "--views", "3"]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "student.safetensors")
-
-
-def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +68,7 @@ def test_kept_answers_train_the_weights_that_new_ones_would(
 ) -> None:
     monkeypatch.setattr(Views, "logits", lambda self, view, pixels, index, ask: ask())
     assert train([*VIEWED, "--out", str(tmp_path / "run")]) == 0
-    assert equal(weights(tmp_path / "run"), weights(run))
+    assert same(tmp_path / "run", run)
 
 
 def test_the_teacher_is_asked_for_as_many_epochs_as_there_are_views(
@@ -100,7 +92,7 @@ def test_a_run_goes_on_to_the_same_weights_though_it_asks_again(
 ) -> None:
     stop_after(1 + 4, [*VIEWED, "--out", str(tmp_path / "run")], monkeypatch)
     assert train(["--resume", "--out", str(tmp_path / "run")]) == 0
-    assert equal(weights(tmp_path / "run"), weights(run))
+    assert same(tmp_path / "run", run)
 
 
 @pytest.mark.parametrize(

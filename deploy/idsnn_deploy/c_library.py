@@ -50,9 +50,10 @@ def library(bundle: Bundle) -> ctypes.CDLL:
     with _kept(bundle.folder) as folder:
         sources = sorted(name for name in c.files if name.endswith((".c", ".h")) and name not in SELF_TEST)
         hashes = {name: c.files[name]["sha256"] for name in sources}
-        file = folder / f"{_key(hashes, _flags(c.isa))}.so"
+        flags = _flags(c.isa)
+        file = folder / f"{_key(hashes, flags)}.so"
         if not file.is_file():
-            _build(bundle, sources, [*_compiler(bundle), *_flags(c.isa)], file)
+            _build(bundle, sources, [*_compiler(bundle), *flags], file)
         try:
             return ctypes.CDLL(str(file.resolve()))
         except OSError as cause:
