@@ -80,8 +80,9 @@ class TrainConfig:
         None, "layers of the student: 18, 34, 50, 101 of resnet, 11, 16 of vgg; the first where not given"
     )
     timesteps: int = flag(4, "T, the time steps that a static image is shown, or the frames that a recording becomes")
-    residual: Literal["spiking", "sew"] = flag(
-        "spiking", "where the shortcut joins: before the neuron (Fig. 1b) or after it (Fig. 1c)"
+    residual: Literal["spiking", "sew", "membrane"] = flag(
+        "spiking",
+        "where the shortcut joins: before the neuron (Fig. 1b), after it (Fig. 1c), or never leaves the membrane (MS)",
     )
     stem: Literal["cifar", "imagenet"] = flag("cifar", "3x3 convolution, or 7x7 with stride 2 and a pool")
     beta: float = flag(0.25, "decay of the membrane per step")

@@ -88,9 +88,9 @@ def same(report: Report, found: dict[str, float]) -> None:
     assert report.totals["dense"] == pytest.approx(found["Dense"], rel=1e-6)
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_spiking_blocks_count_as_neurobench_does_at_any_batch(batch: int, tmp_path: Path) -> None:
-    model = network("spiking")
+@pytest.mark.parametrize(("residual", "batch"), [("spiking", 1), ("spiking", 4), ("membrane", 4)])
+def test_blocks_of_spikes_count_as_neurobench_does_at_any_batch(residual: str, batch: int, tmp_path: Path) -> None:
+    model = network(residual)
     report = counted(model, tmp_path / "bundle", 4)
     assert report.totals["effective_acs"] > 0.01 * report.totals["dense"]
     same(report, neurobench(model, images(4), batch))

@@ -20,7 +20,7 @@ from idsnn_export.reference.interpreter import Trace, trace
 T = 6
 
 
-@pytest.fixture(scope="module", params=["spiking", "sew", "spiking, learned"])
+@pytest.fixture(scope="module", params=["spiking", "sew", "membrane", "spiking, learned"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Trace]:
     """A ResNet-18 in a file, frames for it, and what the interpreter makes of them in float64."""
     torch.manual_seed(0)

@@ -165,11 +165,14 @@ def test_a_graph_is_flat_typed_and_float32_with_names_from_paths() -> None:
     assert graph.check_types()
 
 
-def test_a_residual_is_two_edges_into_one_neuron_and_in_sew_into_the_next_layer() -> None:
-    spiking, sew = to_nir(small(), (3, 8, 8)), to_nir(small(residual="sew"), (3, 8, 8))
+def test_a_residual_is_edges_into_a_neuron_into_the_next_layer_or_into_every_later_neuron_of_its_stage() -> None:
+    spiking, sew, membrane = (to_nir(small(residual=kind), (3, 8, 8)) for kind in ("spiking", "sew", "membrane"))
     into = [a for a, b in spiking.edges if b == "layer1_0_lif2"]
     assert into == ["layer1_0_conv2", "lif1"]
     assert [a for a, b in sew.edges if b == "layer1_1_conv1"] == ["layer1_0_lif2", "lif1"]
+    assert {a for a, b in membrane.edges if b == "layer1_1_lif1"} == {"conv1", "layer1_0_conv2"}
+    assert {a for a, b in membrane.edges if b == "layer2_0_lif1"} == {"conv1", "layer1_0_conv2", "layer1_1_conv2"}
+    assert [a for a, b in membrane.edges if b == "layer2_0_downsample_0"] == ["layer2_0_lif1"]
 
 
 @pytest.mark.parametrize("dt", [1e-4, 1e-3, 1.0])
@@ -204,13 +207,22 @@ def test_the_model_is_left_as_it_was() -> None:
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "18": ({}, (3, 12, 12)),
     "18 sew": ({"residual": "sew", "learn_beta": True, "learn_threshold": True}, (3, 12, 12)),
+    "18 membrane": ({"residual": "membrane", "learn_beta": True, "learn_threshold": True}, (3, 12, 12)),
+    "50 imagenet membrane": ({"depth": 50, "stem": "imagenet", "residual": "membrane"}, (3, 32, 32)),
     "18 imagenet": ({"stem": "imagenet", "in_channels": 1}, (1, 32, 32)),
     "34": ({"depth": 34, "learn_beta": True}, (3, 8, 8)),
     "50 imagenet sew": ({"depth": 50, "stem": "imagenet", "residual": "sew"}, (3, 32, 32)),
     "101": ({"depth": 101, "width": 2, "learn_threshold": True}, (3, 8, 8)),
 }
-WITH_POOLS = [("18", "avg"), ("18", "sum"), ("18 sew", "sum"), ("18 imagenet", "sum"), ("34", "avg")]
-WITH_POOLS += [("50 imagenet sew", "avg"), ("101", "sum")]
+WITH_POOLS = [
+    ("18", "avg"),
+    ("18", "sum"),
+    ("18 sew", "sum"),
+    ("18 membrane", "sum"),
+    ("18 imagenet", "sum"),
+    ("34", "avg"),
+]
+WITH_POOLS += [("50 imagenet sew", "avg"), ("50 imagenet membrane", "avg"), ("101", "sum")]
 
 
 @pytest.mark.parametrize(("name", "pool"), WITH_POOLS)

@@ -25,7 +25,7 @@ DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 
 def test_every_depth_stem_and_block_gives_logits(depth: int, stem: str) -> None:
     images = torch.randn(2, 1, 20, 12)
     assert ResNet(depth, 7, width=2, in_channels=1, stem=stem)(images).shape == (2, 7)
-    for residual in ("spiking", "sew"):
+    for residual in ("spiking", "sew", "membrane"):
         network = SpikingResNet(depth, 7, width=2, in_channels=1, timesteps=2, residual=residual, stem=stem)
         assert network(images).shape == (2, 7)
         assert [len(getattr(network, f"layer{i}")) for i in (1, 2, 3, 4)] == DEPTHS[depth]
@@ -60,12 +60,20 @@ def stepped(network: SpikingResNet, frames: torch.Tensor) -> torch.Tensor:
             shortcut = neuron(module.downsample[2], shortcut) if sew else shortcut
         return neuron(module.lif2, branch) + shortcut if sew else neuron(module.lif2, branch + shortcut)
 
+    def membrane_block(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        spikes = neuron(module.lif1, x)
+        current = module.bn1(module.conv1(spikes))
+        branch = module.bn2(module.conv2(neuron(module.lif2, current)))
+        return branch + (x if module.downsample is None else module.downsample[1](module.downsample[0](spikes)))
+
     logits = []
     for frame in frames:
-        x = neuron(network.lif1, network.bn1(network.conv1(frame)))
+        x = network.bn1(network.conv1(frame))
+        x = x if network.residual == "membrane" else neuron(network.lif1, x)
         for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
             for module in stage:
-                x = block(module, x, sew=module.sew)
+                x = membrane_block(module, x) if network.residual == "membrane" else block(module, x, sew=module.sew)
+        x = neuron(network.lif, x) if network.residual == "membrane" else x
         logits.append(network.fc(x.mean((2, 3))))
     return torch.stack(logits)
 
@@ -78,8 +86,8 @@ def lively(network: SpikingResNet) -> SpikingResNet:
     return network.double().eval()
 
 
-@pytest.mark.parametrize("residual", ["spiking", "sew"])
-def test_blocks_join_as_in_figure_1(residual: str) -> None:
+@pytest.mark.parametrize("residual", ["spiking", "sew", "membrane"])
+def test_blocks_join_as_in_figure_1_or_never_leave_the_membrane(residual: str) -> None:
     torch.manual_seed(0)
     network = lively(SpikingResNet(18, 5, width=4, timesteps=3, residual=residual))
     images = 2 * torch.randn(2, 3, 8, 8, dtype=torch.float64)
@@ -100,8 +108,42 @@ def test_input_that_varies_in_time_goes_through_the_same_model() -> None:
         torch.testing.assert_close(network(static), network(frames[0]), rtol=0, atol=1e-12)
 
 
-def test_one_step_from_rest_is_the_first_step() -> None:
-    network = SpikingResNet(18, 5, width=4).eval()
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_current_passes_a_block_of_one_width_unchanged_where_its_branch_gives_nothing(depth: int) -> None:
+    block = SpikingResNet(depth, 5, width=4, residual="membrane").eval().layer1[1]
+    last = max(name for name, _ in block.named_children() if name.startswith("bn"))
+    nn.init.zeros_(block.get_submodule(last).weight)
+    current = torch.randn(2, 4 * block.expansion, 6, 6)
+    before = current.clone()
+    torch.testing.assert_close(block(current), before, rtol=0, atol=0)
+    torch.testing.assert_close(current, before, rtol=0, atol=0)  # which the neuron has not written over
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_every_convolution_behind_the_stem_reads_spikes_where_shortcuts_are_currents(depth: int) -> None:
+    network = lively(SpikingResNet(depth, 5, width=4, timesteps=3, residual="membrane"))
+    read: list[torch.Tensor] = []
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and name != "conv1":
+            place = network.pool if name == "fc" else module
+            place.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].unique()))
+    network(2 * torch.randn(2, 3, 16, 16, dtype=torch.float64))
+    assert len(read) == {18: 16 + 3 + 1, 50: 48 + 4 + 1}[depth]
+    assert all(set(values.tolist()) <= {0.0, 1.0} for values in read)
+    assert sum(values.numel() == 2 for values in read) > len(read) // 2
+
+
+def test_membrane_shortcuts_start_from_the_teachers_layers() -> None:
+    teacher, student = ResNet(34, 5, width=4), SpikingResNet(18, 5, width=4, residual="membrane")
+    initialize_from(teacher, student, scale=0.5)
+    torch.testing.assert_close(student.layer3[1].conv2.weight, teacher.layer3[1].conv2.weight)
+    torch.testing.assert_close(student.layer2[0].downsample[0].weight, teacher.layer2[0].downsample[0].weight)
+    torch.testing.assert_close(student.layer1[1].bn1.weight, 0.5 * teacher.layer1[1].bn1.weight)
+
+
+@pytest.mark.parametrize("residual", ["spiking", "sew", "membrane"])
+def test_one_step_from_rest_is_the_first_step(residual: str) -> None:
+    network = SpikingResNet(18, 5, width=4, residual=residual).eval()
     images = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(network.forward_step(images), network.step_logits(images)[0])
 

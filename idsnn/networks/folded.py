@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ..neuron import LIF
 
-Activation = Callable[[], nn.Module]
-"""Makes a layer's activation: a neuron in a spiking network, a ReLU in its ordinary twin."""
+Activation = Callable[..., nn.Module]
+"""Makes a layer's activation, in place where nothing else is said: a neuron, or a ReLU in the ordinary twin."""
 
 
 class TimeFolded(nn.Module):

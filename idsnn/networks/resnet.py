@@ -5,6 +5,7 @@
 | `ResNet` (1a) | a(BN(conv(a(BN(conv(x))))) + shortcut(x)) | ReLU |
 | `SpikingResNet`, residual "spiking" (1b) | the same | LIF |
 | `SpikingResNet`, residual "sew" (1c) | a(BN(conv(a(BN(conv(x)))))) + shortcut(x), projections end in a LIF | LIF |
+| `SpikingResNet`, residual "membrane" | BN(conv(a(BN(conv(a(x)))))) + shortcut, currents (`membrane_shortcut`) | LIF |
 
 Names are torchvision's where torchvision has one, so its weights load into `ResNet`. `lif1`, `lif2`, ... are the places
 of the activation, named for what the student has there (NIR files hold the names); in the teacher each is a ReLU.
@@ -13,14 +14,15 @@ of the activation, named for what the student has there (NIR files hold the name
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from ..neuron import LIF
 from .folded import Activation, TimeFolded, start
+from .membrane_shortcut import MembraneBasicBlock, MembraneBottleneck
 
-Residual = Literal["spiking", "sew"]
+Residual = Literal["spiking", "sew", "membrane"]
 Stem = Literal["cifar", "imagenet"]
 
 _conv3 = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
@@ -86,6 +88,7 @@ DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
 }
+WITH_CURRENT = {BasicBlock: MembraneBasicBlock, Bottleneck: MembraneBottleneck}
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -109,7 +112,7 @@ class _Network(nn.Module):
         stem: Stem,
         activation: Activation,
         stem_pool: nn.Module,
-        sew: bool = False,
+        residual: Residual = "spiking",
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
@@ -118,22 +121,26 @@ class _Network(nn.Module):
             raise ValueError(f"stem {stem!r} is neither 'cifar' nor 'imagenet'")
         if min(num_classes, width, in_channels) < 1:
             raise ValueError(f"num_classes {num_classes}, width {width}, in_channels {in_channels}: at least 1 each")
-        block, counts = DEPTHS[depth]
+        kind, counts = DEPTHS[depth]
+        block = WITH_CURRENT[kind] if residual == "membrane" else partial(kind, sew=residual == "sew")
         if stem == "imagenet":
             self.conv1 = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
             self.stem_pool = stem_pool
         else:
             self.conv1 = _conv3(in_channels, width)
             self.stem_pool = None
-        self.bn1, self.lif1 = nn.BatchNorm2d(width), activation()
+        self.residual, self.bn1 = residual, nn.BatchNorm2d(width)
+        if residual != "membrane":
+            self.lif1 = activation()
         channels = width
         for i, (stage, count) in enumerate(zip(LAYERS, counts, strict=True)):
             blocks = []
             for j in range(count):
                 stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(block(channels, width * 2**i, stride, activation, sew))
-                channels = width * 2**i * block.expansion
+                blocks.append(block(channels, width * 2**i, stride, activation))
+                channels = width * 2**i * kind.expansion
             self.add_module(stage, nn.Sequential(*blocks))
+        self.lif = activation() if residual == "membrane" else None  # what the head reads are spikes
         self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         self.fc = nn.Linear(channels, num_classes)
 
@@ -142,6 +149,7 @@ class _Network(nn.Module):
         x = self.layer2(x)
         x = self.layer3(x)
         x = self.layer4(x)
+        x = x if self.lif is None else self.lif(x)
         return self.fc(self.flatten(self.pool(x)))
 
 
@@ -182,7 +190,7 @@ class SpikingResNet(TimeFolded, _Network):
         width: channels of the first stage.
         in_channels: channels of an image.
         timesteps: T for static images; frames bring their own.
-        residual: "spiking" (Fig. 1b) or "sew" (Fig. 1c, ADD).
+        residual: "spiking" (Fig. 1b), "sew" (Fig. 1c, ADD) or "membrane" (MS-ResNet).
         stem: "cifar" or "imagenet".
         beta: decay per step.
         threshold: theta; the BN scales start at it, so that currents have its size.
@@ -206,12 +214,12 @@ class SpikingResNet(TimeFolded, _Network):
     ) -> None:
         if timesteps < 1:
             raise ValueError(f"timesteps {timesteps}: at least 1")
-        if residual not in ("spiking", "sew"):
-            raise ValueError(f"residual {residual!r} is neither 'spiking' nor 'sew'")
+        if residual not in get_args(Residual):
+            raise ValueError(f"residual {residual!r} is not one of {', '.join(get_args(Residual))}")
         # In place: the currents come from BN or a sum, which need no output of theirs again.
         neuron = partial(LIF, beta, threshold, learn_beta=learn_beta, learn_threshold=learn_threshold, inplace=True)
         pool = nn.AvgPool2d(kernel_size=2, stride=2)
-        super().__init__(depth, num_classes, width, in_channels, stem, neuron, pool, sew=residual == "sew")
+        super().__init__(depth, num_classes, width, in_channels, stem, neuron, pool, residual)
         self.timesteps = timesteps
         start(self, threshold)
 
@@ -222,4 +230,4 @@ class SpikingResNet(TimeFolded, _Network):
 
     def head(self, currents: Tensor) -> Tensor:
         """From the first neuron to the logits."""
-        return self._after_stem(self.lif1(currents))
+        return self._after_stem(currents if self.residual == "membrane" else self.lif1(currents))
