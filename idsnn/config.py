@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from idsnn_deploy.closest import known_are
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import flag
 from idsnn_deploy.json_file import read_json_object
@@ -221,8 +222,8 @@ class TrainConfig:
             UsageError: a value that cannot be used, with its flag.
         """
         if self.dataset not in get_args(DataSet):
-            known = ", ".join(get_args(DataSet))
-            raise UsageError(f"--dataset {self.dataset}: unknown data set; known are {known}")
+            known = known_are(self.dataset, get_args(DataSet))
+            raise UsageError(f"--dataset {self.dataset}: unknown data set; {known}")
         for name, kind in get_type_hints(TrainConfig).items():
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 raise UsageError(f"{_flag(name)} {getattr(self, name)}: one of {', '.join(map(str, get_args(kind)))}")

@@ -16,10 +16,11 @@ from eval_bundles import tape_bundle
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.manifest import read_bundle
 from idsnn_evaluation.cost import measure
-from idsnn_evaluation.cost.energy import bit_matched, compare, estimate
+from idsnn_evaluation.cost.energy import bit_matched, compare, estimate, verdict
 from idsnn_evaluation.cost.platforms import constants, platforms, read_platforms
 from idsnn_evaluation.cost.powercap import Reading, joules, read_counters
 from idsnn_evaluation.counts import ADDED
+from idsnn_evaluation.quantities import ann_of
 
 TOTALS: dict[str, Any] = {
     **dict.fromkeys(ADDED, 0),
@@ -63,6 +64,13 @@ def test_reading_c_matches_the_bits_that_t_steps_can_say(timesteps: int, bits: i
     found = bit_matched(TOTALS, BASELINES, timesteps, constants())
     assert found["bits"] == bits
     assert found["ann_pj"][0] == pytest.approx(2000 * (0.2 * bits / 8 + 0.03))
+
+
+def test_one_step_says_one_bit_and_no_plural() -> None:
+    assert [ann_of(bits) for bits in (1, 2)] == ["ANN of 1 bit", "ANN of 2 bits"]
+    assert "than an ANN of 1 bit." in verdict(
+        {**TOTALS, "firing_rate": 0.03, "spikes_per_synapse": 0.1}, 1, "below", "below", constants()
+    )
 
 
 @pytest.mark.parametrize(

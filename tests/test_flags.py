@@ -104,6 +104,17 @@ def test_what_does_not_fit_the_type_is_refused(argv: list[str], words: str, caps
     assert words in line
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("membran", "did you mean membrane? "), ("Sew", "did you mean sew? "), ("x", "")]
+)
+def test_a_misspelt_choice_is_guessed(given: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser("prog", "")
+    parser.add_argument("--residual", choices=("spiking", "sew", "membrane"))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--residual", given])
+    assert f"'membrane'); {meant}prog --help says what there is\n" in capsys.readouterr().err
+
+
 def test_help_says_what_the_field_says_and_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     lines = [" ".join(line.split()) for line in parser().format_help().splitlines()]

@@ -255,6 +255,11 @@ def test_a_folder_of_images_is_a_data_set(tmp_path: Path) -> None:
 # name of the case → arguments, given a scratch folder and a finished run; what the line on stderr must say
 BAD: dict[str, tuple[Any, str]] = {
     "unknown data set": (lambda tmp, run: ["--dataset", "birds"], "birds"),
+    "a misspelt data set": (
+        lambda tmp, run: ["--dataset", "Minst"],
+        "--dataset Minst: unknown data set; did you mean mnist?",
+    ),
+    "a misspelt network": (lambda tmp, run: ["--network", "resnt"], "did you mean resnet?"),
     "no folder named": (lambda tmp, run: ["--dataset", "folder"], "--data"),
     "missing folder": (lambda tmp, run: ["--dataset", "folder", "--data", str(tmp / "nothing")], "nothing"),
     "empty folder": (lambda tmp, run: ["--dataset", "folder", "--data", str(empty(tmp))], "class"),

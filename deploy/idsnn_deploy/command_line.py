@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from .closest import closest
 from .commands import missing_extra
 from .errors import EXIT_BAD_INPUT, EXIT_OK
 from .printable import printable
@@ -66,8 +66,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Says in one line what is wrong, what may be meant and where help is; exits with 2."""
-        found = re.search(r"unrecognized arguments: .*?(--?[A-Za-z][\w-]*)", message)
-        meant = self._meant(found[1]) if found else None
+        flag = re.search(r"unrecognized arguments: .*?(--?[A-Za-z][\w-]*)", message)
+        value = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        meant = self._meant(flag[1]) if flag else None
+        meant = closest(value[1], re.findall(r"[^', ]+", value[2])) if value else meant
         hint = f"did you mean {meant}? " if meant else ""
         what = printable(" ".join(message.split()))
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {what}; {hint}{self.prog} --help says what there is\n")
@@ -75,8 +77,7 @@ class Parser(argparse.ArgumentParser):
     def _meant(self, given: str) -> str | None:
         name, known = given.lstrip("-").replace("_", "-").lower(), {*_flags(self)}
         same = (each for each in (name, *SYNONYMS.get(name, ())) if f"--{each}" in known)
-        near = (each.removeprefix("--") for each in difflib.get_close_matches(f"--{name}", sorted(known), 1, 0.7))
-        return next((f"--{each}" for each in (*same, *near)), None)
+        return next((f"--{each}" for each in same), closest(f"--{name}", known, 0.7))
 
 
 def command_parser(

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from .array_sets import read_array_set
+from .closest import known_are
 from .commands import require_extra
 from .errors import DataError, UsageError, first_line
 from .event_files import READERS
@@ -66,7 +67,7 @@ def load_split(
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} images; give at least 1")
     if name not in DATASETS:
-        raise UsageError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
+        raise UsageError(f"unknown data set {name!r}; {known_are(name, DATASETS)}")
     reading = reading or Reading()
     reading = replace(reading, shape=shape or reading.shape, limit=limit or reading.limit)
     found = DATASETS[name](split, None if data is None else Path(data), reading)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
+from .closest import known_are
 from .errors import BundleError, IdsnnError, UsageError, first_line
 from .manifest import Bundle
 from .onnx_allowed import check_model
@@ -87,7 +88,9 @@ def _load(data: bytes, where: str, options: Options) -> Any:
     check_model(data, where)
     ort = importlib.import_module("onnxruntime")  # here, because it takes most of a small session's start
     if options.optimization not in OPTIMIZATIONS:
-        raise UsageError(f"unknown optimization {options.optimization!r}; known are {', '.join(OPTIMIZATIONS)}")
+        raise UsageError(
+            f"unknown optimization {options.optimization!r}; {known_are(options.optimization, OPTIMIZATIONS)}"
+        )
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"{options.threads} threads; give at least 1")
     providers = list(options.providers or ["CPUExecutionProvider"])

@@ -17,6 +17,7 @@ import numpy as np
 from .anytime import Decision
 from .arrays import Array
 from .c_network import CNetwork
+from .closest import known_are
 from .errors import UsageError
 from .event_stream import EventStream
 from .execution import Stepper, StepState, Unrolled
@@ -56,7 +57,7 @@ class Session:
         batch: int = 32,
     ) -> None:
         if variant not in (*VARIANTS, C):
-            raise UsageError(f"unknown variant {variant!r}; known are {', '.join((*VARIANTS, C))}")
+            raise UsageError(f"unknown variant {variant!r}; {known_are(variant, (*VARIANTS, C))}")
         if batch < 1:
             raise UsageError(f"a batch of {batch} images; give at least 1")
         self.bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)

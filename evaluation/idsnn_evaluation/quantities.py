@@ -51,3 +51,13 @@ def times(ratio: float | None) -> str:
         return "–"
     word = "less" if ratio < 1 else "more"
     return f"{max(ratio, 1 / ratio):.1f} times {word}"
+
+
+def of_bits(bits: int) -> str:
+    """ "1 bit" or "3 bits"."""
+    return f"{bits} bit{'s' if bits > 1 else ''}"
+
+
+def ann_of(bits: int) -> str:
+    """ "ANN of 3 bits", the other side of reading C in words."""
+    return f"ANN of {of_bits(bits)}"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from idsnn_deploy.closest import known_are
 from idsnn_deploy.errors import UsageError
 
 from .import_path import is_import_path, load
@@ -82,7 +83,7 @@ def architecture(name: str, flag: str = "--network") -> Architecture:
     """
     if name not in NETWORKS:
         others = " and package.module:factory" if flag == "--network" else ""
-        raise UsageError(f"{flag} {name}: unknown; known are {', '.join(NETWORKS)}{others}")
+        raise UsageError(f"{flag} {name}: unknown; {known_are(name, NETWORKS)}{others}")
     return NETWORKS[name]
 
 

@@ -27,7 +27,7 @@ from ..document import (
     PlatformRow,
     Standing,
 )
-from ..quantities import percent
+from ..quantities import ann_of, percent
 from .platforms import Constant, Platform, Range, constants, platforms, without_figure
 
 PRECISIONS: dict[Precision, int] = {"fp32": 32, "int8": 8}  # bits of a weight
@@ -173,10 +173,10 @@ def verdict(totals: Totals, bits: int, rate: Standing, synapse: Standing, known:
         f"the published {least} to {most}"
     )
     outcome = {
-        ("below", "below"): f"on neuromorphic hardware this network should need less energy than an ANN of {bits} bits",
-        ("above", "above"): f"an ANN of {bits} bits should need less energy, even on neuromorphic hardware",
+        ("below", "below"): f"on neuromorphic hardware this network should need less energy than an {ann_of(bits)}",
+        ("above", "above"): f"an {ann_of(bits)} should need less energy, even on neuromorphic hardware",
     }
-    return f"{found}: {outcome.get((rate, synapse), f'against an ANN of {bits} bits the sources leave it open')}."
+    return f"{found}: {outcome.get((rate, synapse), f'against an {ann_of(bits)} the sources leave it open')}."
 
 
 def on_platform(totals: Totals, platform: Platform) -> PlatformRow:

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from idsnn_deploy.printable import each_text
 
 from ..document import ComparisonRow, Document
-from ..quantities import count
+from ..quantities import ann_of, count
 from .comparison import COSTS, Cost, front, placed
 from .words import estimator, neurons, subject, synapses
 
@@ -185,7 +185,7 @@ def _energy(report: Document, axes: Any) -> None:
             bars.append((f"B: ANN, {each['tier']}", each["ann_pj"], ANN))
     matched = report["energy"]["bit_matched"]
     bars.append(("C: spiking network", matched["spiking_pj"], SPIKING))
-    bars.append((f"C: ANN of {matched['bits']} bits", matched["ann_pj"], ANN))
+    bars.append((f"C: {ann_of(matched['bits'])}", matched["ann_pj"], ANN))
     for place, (_, (low, high), colour) in enumerate(bars):
         axes.barh(place, low / 1e3, color=colour)
         axes.barh(place, (high - low) / 1e3, left=low / 1e3, color=colour, alpha=0.4)

@@ -12,7 +12,7 @@ from idsnn_deploy.printable import printable
 
 from ..counts import Totals
 from ..document import ComparisonRow, Document
-from ..quantities import count, energy, fixed, joules, percent, times
+from ..quantities import ann_of, count, energy, fixed, joules, percent, times
 from .words import estimator, flow, in_c, subject, summary, too_few
 
 
@@ -123,7 +123,7 @@ def _energy(report: Document) -> Table:
         table.add_row("", "as an ANN", *(energy(row["ann_pj"]) for row in rows))
     matched = found["bit_matched"]
     table.add_row(f"C  {matched['bits']} bits", "spiking network", "", energy(matched["spiking_pj"]))
-    table.add_row("", f"ANN of {matched['bits']} bits", "", energy(matched["ann_pj"]))
+    table.add_row("", ann_of(matched["bits"]), "", energy(matched["ann_pj"]))
     return table
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from idsnn_deploy.manifest import Precision
 
 from ..document import ArithmeticRow, Document, EarlyExit, Measured, MemoryRow, Network, NeuronLayer, SynapticLayer
-from ..quantities import count, fixed, percent, times
+from ..quantities import ann_of, count, fixed, percent, times
 
 
 class Finding(NamedTuple):
@@ -94,7 +94,7 @@ def findings(report: Document) -> list[Finding]:
     against = {
         "A": "energy than the same network as an ANN, by arithmetic alone (A)",
         "B": "energy than that ANN, with memory traffic (B)",
-        "C": f"energy than an ANN of {matched['bits']} bits (C)",
+        "C": f"energy than an {ann_of(matched['bits'])} (C)",
     }
     for letter, ratio in readings(report).items():
         if ratio is not None:
@@ -125,8 +125,8 @@ def _cost(report: Document) -> str:
     else:
         found = flow(f"""
             By estimate it needs {ratios["A"]} energy than the same network as an ANN for arithmetic alone (A),
-            {ratios["B"]} with memory traffic (B), and {ratios["C"]} than an ANN of
-            {report["energy"]["bit_matched"]["bits"]} bits (C)
+            {ratios["B"]} with memory traffic (B), and {ratios["C"]} than an
+            {ann_of(report["energy"]["bit_matched"]["bits"])} (C)
         """)
     measured = report["measured"]
     if measured is None:

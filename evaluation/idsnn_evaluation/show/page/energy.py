@@ -6,7 +6,7 @@ from html import escape
 
 from ... import quantities
 from ...document import ArithmeticRow, BitMatched, Document, Energy, Interval, Measured, MemoryRow, Network
-from ...quantities import fixed, percent
+from ...quantities import ann_of, fixed, of_bits, percent
 from ..words import flow, in_c
 from . import charts
 from .charts import Bar
@@ -39,8 +39,9 @@ def energy(body: Document) -> str:
         _card(
             "reading-c",
             "C. Against an ANN of as many bits",
-            f"""A neuron that may spike at each of {steps} steps says as much as an activation of {bits} bits. The
-            shaded bands are published break-even points, memory included: left of them spiking wins.""",
+            f"""A neuron that may spike at each of {steps} steps says as much as an activation of
+            {of_bits(bits)}. The shaded bands are published break-even points, memory included: left of them
+            spiking wins.""",
             _matched(found["bit_matched"]),
         ),
     )
@@ -85,9 +86,7 @@ def _matched(found: BitMatched) -> str:
     least, most = found["break_even_synapse"]
     synapse = found["spikes_per_synapse"]
     return (
-        charts.bars(
-            [_bar("spiking network", found["spiking_pj"]), _bar(f"ANN of {found['bits']} bits", found["ann_pj"], "ann")]
-        )
+        charts.bars([_bar("spiking network", found["spiking_pj"]), _bar(ann_of(found["bits"]), found["ann_pj"], "ann")])
         + charts.gauge(
             found["firing_rate"],
             found["break_even_rate"],
