@@ -128,6 +128,9 @@ class TrainConfig:
     spikes: float | None = flag(
         None, "spikes per neuron and sample (T x firing rate) that the student may have; the training keeps to it", "S"
     )
+    side_heads: float = flag(
+        0.0, "weight of the loss of heads at the ends of the student's stages, which are gone after training", "W"
+    )
     target_rate: float | None = flag(
         None, "firing rate (spikes per neuron and step) that the loss pulls every layer towards"
     )
@@ -299,7 +302,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "timesteps": (1, MOST_STEPS),
     "views": (0, 1000),
     **dict.fromkeys(("batch_size", "limit_train", "limit_test", "image_size"), (1, _MANY)),
-    **dict.fromkeys(("alpha", "rate_weight", "weight_decay"), (0, 1e6)),
+    **dict.fromkeys(("alpha", "rate_weight", "weight_decay", "side_heads"), (0, 1e6)),
     **dict.fromkeys(("beta", "momentum"), (0, 1)),
     **dict.fromkeys(("lr", "temperature", "threshold"), (1e-6, 1e6)),
     "target_rate": (1e-4, 1),

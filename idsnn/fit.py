@@ -34,6 +34,7 @@ from .meter import Meter
 from .networks.protocol import SpikingNetwork
 from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
+from .side_heads import SideHeads, beside, listening
 from .spikes import AIM, Pull, some
 from .views import Views
 
@@ -97,7 +98,7 @@ class _Phase:
         if state.epoch > self.epochs:
             raise RunError(f"last.ckpt holds epoch {state.epoch} of {self.epochs}; start again with --force")
         network.to(self.fabric.device).to(memory_format=memory_format(network))
-        self.average, self.pull = self._averaged(), self._pulled()
+        self.average, self.pull, self.side = self._averaged(), self._pulled(), self._sided()
         views = self.config.views if teacher is not None else 0
         self.views = Views(views, len(self.loader.images)) if views else None
         if state.model is not None:
@@ -126,15 +127,30 @@ class _Phase:
         steps, mean = self.epochs * len(self.loader), partial(reduced, self.fabric, how="mean")
         return Pull(AIM * config.spikes / config.timesteps, steps, state.pull, mean)
 
-    def _set_up(self) -> None:
-        """The optimizer, and both as Fabric wraps them, where the state left them."""
+    def _sided(self) -> SideHeads | None:
+        """The heads beside the student's own where the state left them."""
         config, state = self.config, self.state
+        if self.spiking is None or not config.side_heads:
+            return None
+        if state.epoch and state.side is None:
+            raise RunError("last.ckpt: has no heads for --side-heads; start again with --force")
+        images = self.loader.images.batch(torch.arange(min(2, len(self.loader.images))))
+        side = beside(self.network, images, seed_of(config.seed, state.phase, "side heads"))
+        if state.side is not None:
+            load_weights(side, state.side, "last.ckpt")
+        return side.to(self.fabric.device)
+
+    def _set_up(self) -> None:
+        """The optimizer, and what it moves as Fabric wraps them, where the state left them."""
+        config, state = self.config, self.state
+        learning = nn.ModuleList([self.network, *([self.side] if self.side else [])])
         self.optimizer = torch.optim.SGD(
-            _groups(self.network, config), lr=config.lr, momentum=config.momentum, nesterov=config.nesterov
+            _groups(learning, config), lr=config.lr, momentum=config.momentum, nesterov=config.nesterov
         )
         if state.optimizer is not None:
             _load_optimizer(self.optimizer, state.optimizer)
         self.model, self.wrapped = self.fabric.setup(self.network, self.optimizer)
+        self.beside = None if self.side is None else self.fabric.setup_module(self.side)
         if self.spiking:
             self.model.mark_forward_method("step_logits")
         self.scaler = getattr(self.fabric.strategy.precision, "scaler", None)
@@ -168,6 +184,7 @@ class _Phase:
         state.epoch, state.rows, state.seconds = epoch + 1, [*state.rows, row], seconds
         state.model, state.optimizer = self.learned, self.optimizer.state_dict()
         state.pull = None if self.pull is None else self.pull.state
+        state.side = None if self.side is None else self.side.state_dict()
         state.average = None if self.average is None else self.average.values
         state.scaler = {} if self.scaler is None else self.scaler.state_dict()
 
@@ -184,9 +201,11 @@ class _Phase:
             self._set_rate(epoch + step / len(self.loader))
             soft = self._soft(images, index, epoch, stage)
             timesteps = stage.steps(seed_of(self.config.seed, self.state.phase, "timesteps", epoch, step))
-            with self._watch(step) as rates, self._showing(timesteps):
+            with self._watch(step) as rates, self._showing(timesteps), self._listening() as heard:
                 answers = self._answers(images)
             loss, logits = self._loss(answers, soft, labels, rates)
+            if heard is not None:
+                loss = loss + self.config.side_heads * self._beside(heard, soft, labels)
             if self.pull is not None and rates is not None:
                 loss = loss + self.pull.term(rates, epoch * len(self.loader) + step)
             self.wrapped.zero_grad()
@@ -256,6 +275,16 @@ class _Phase:
         if rates is not None and config.target_rate is not None:
             loss = loss + config.rate_weight * rates.pull(config.target_rate)
         return loss, logits
+
+    def _listening(self) -> AbstractContextManager[dict[str, list[Tensor]] | None]:
+        """What the side heads read of the forward inside."""
+        return nullcontext() if self.side is None else listening(self.network)
+
+    def _beside(self, heard: dict[str, list[Tensor]], soft: Tensor | None, labels: Tensor) -> Tensor:
+        """The sum of the side heads' losses."""
+        assert self.beside is not None
+        answers = [each.unflatten(0, (-1, len(labels))) for each in self.beside(heard)]
+        return torch.stack([self._loss(each, soft, labels, None)[0] for each in answers]).sum()
 
     def _row(self, meter: Meter, epoch: int) -> dict[str, Any]:
         means = reduced(self.fabric, meter.means(), "mean")

@@ -29,6 +29,7 @@ class Checkpoint:
     average: dict[str, Any] | None = None  # of the weights, with --ema
     optimizer: dict[str, Any] | None = None
     pull: dict[str, Any] | None = None  # on the firing rate, with --spikes
+    side: dict[str, Any] | None = None  # heads beside the network's own, with --side-heads
     scaler: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -70,6 +71,7 @@ class Checkpoint:
                 ("model", self.model is None or _is_state(self.model)),
                 ("average", self.average is None or _is_state(self.average)),
                 ("pull", self.pull is None or _is_state(self.pull)),
+                ("side", self.side is None or _is_state(self.side)),
                 ("optimizer", self.optimizer is None or isinstance(self.optimizer, dict)),
                 ("model and optimizer", kept == (self.epoch != 0)),
                 ("scaler", isinstance(self.scaler, dict)),

@@ -35,6 +35,7 @@ TINY = ["--width", "2", "--teacher-depth", "18", "--limit-train", "64", "--limit
 TINY += ["--batch-size", "32", "--timesteps", "2"]
 EVERYTHING = ["--stages", "1x4@1", "1x6@2-3", "1x8@2", "--schedule", "triangle", "--nesterov", "--ema", "0.9"]
 EVERYTHING += ["--label-smoothing", "0.1", "--augment", "crop-flip", "--flip", "alternate", "--spikes", "0.2"]
+EVERYTHING += ["--side-heads", "0.3"]
 
 
 def test_stages_are_epochs_of_a_size_and_a_number_of_steps() -> None:
