@@ -16,6 +16,7 @@ from .networks.import_path import reason
 from .networks.over_time import answers_of
 from .networks.protocol import SpikingNetwork
 from .networks.table import NETWORKS, network_name
+from .side_heads import beside
 
 
 def check_sizes(config: TrainConfig, data: Data, names: Mapping[str, str]) -> None:
@@ -52,7 +53,10 @@ def try_stages(config: TrainConfig, data: Data, networks: Mapping[str, nn.Module
 
     Raises:
         UsageError: a network that cannot see them, with the stage and the reason.
+        RunError: a student that has nothing for `--side-heads` to hear.
     """
+    if config.side_heads:
+        beside(networks["student"], torch.zeros(2, *data.train.shape), 0)
     for phase, network in networks.items():
         for stage in _seen(config, phase):
             images = resized(torch.zeros(2, *data.train.shape), stage.pixels)

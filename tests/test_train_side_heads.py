@@ -127,8 +127,9 @@ def test_a_checkpoint_without_its_heads_is_refused(tmp_path: Path, capsys: pytes
 
 
 def test_a_network_without_stages_of_maps_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--network", "own_nets:hidden", "--arm", "baseline", "--side-heads", "0.5"]
+    flags = ["--network", "own_nets:hidden", "--arm", "kd", "--side-heads", "0.5"]
     assert train([*TINY, *flags, "--out", str(tmp_path / "run")]) == 2
+    assert not (tmp_path / "run").exists()  # before a teacher is trained for nothing
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "--side-heads: " in line
     assert "has no two `stages` of blocks that give maps (N, C, H, W); leave it out" in line
