@@ -72,6 +72,22 @@ def _varied(report: Document, i: int) -> Document:
     return found
 
 
+def test_networks_side_by_side_are_placed_by_their_time_in_c_where_it_was_measured(
+    pages: list[Path], body: Document
+) -> None:
+    page = pages[1].read_text()
+    assert "accuracy against Latency in C: " in page
+    assert "for 0.75 ms" in page
+    without = [json.loads(json.dumps(body)) for _ in range(3)]
+    without[0]["measured"]["c"]["latency_ms"] = None  # no compiler
+    del without[1]["measured"]["c"]  # not asked for
+    without[2]["measured"] = None
+    rows = comparison(without, ["a", "b", "c"])
+    assert [row["c_latency_ms"] for row in rows] == [None, None, None]
+    assert "Latency in C" not in render_comparison(rows, without)
+    assert "latency in C" in render_comparison(rows, without)  # in the table of all figures, with a dash
+
+
 def test_the_page_puts_c_beside_the_model_and_one_step_of_it(pages: list[Path]) -> None:
     said = "Its C takes 0.75 ms (one &lt;thread&gt;), 0.25 times model.onnx&#x27;s and 0.5 times one step&#x27;s."
     assert said in pages[0].read_text()

@@ -300,6 +300,7 @@ class _Drawn(TypedDict, total=False):
 
     spikes_per_neuron: float | None
     memory_pj: float
+    c_latency_ms: float | None
 
 
 class ComparisonRow(_Drawn):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..document import ComparisonRow, Document
+from ..document import ComparisonRow, Document, Measured
 from ..quantities import joules
 from .words import arithmetic_row, memory_row, spikes_per_neuron
 
@@ -56,6 +56,14 @@ COSTS = (
         "Measured on this machine, one sample at a time; dense kernels gain nothing from zeros.",
         "time per sample",
         lambda row: row["latency_ms"],
+        lambda value: f"{value:.3g} ms",
+        unit=", ms",
+    ),
+    Cost(
+        "Latency in C",
+        "Measured on this machine by --measure-c, one sample at a time; the accuracy is that of ONNX.",
+        "time per sample",
+        lambda row: row.get("c_latency_ms"),
         lambda value: f"{value:.3g} ms",
         unit=", ms",
     ),
@@ -122,4 +130,11 @@ def _row(report: Document, name: str) -> ComparisonRow:
         "rate_is": report["energy"]["bit_matched"]["rate_is"],
         "early_exit_steps": None if early is None else early["rest"]["average_steps"],
         "latency_ms": None if measured is None else measured["latency_ms"]["p50"],
+        "c_latency_ms": _in_c(measured),
     }
+
+
+def _in_c(measured: Measured | None) -> float | None:
+    if measured is None or "c" not in measured or measured["c"]["latency_ms"] is None:
+        return None
+    return measured["c"]["latency_ms"]["p50"]

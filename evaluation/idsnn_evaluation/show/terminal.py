@@ -79,6 +79,7 @@ COMPARED: tuple[tuple[str, Callable[[ComparisonRow], str]], ...] = (
     ("C: spike rate against break-even", lambda row: row["rate_is"]),
     ("average steps with early exit", lambda row: fixed(row["early_exit_steps"])),
     ("latency on this machine", lambda row: fixed(row["latency_ms"], " ms")),
+    ("latency in C", lambda row: fixed(row.get("c_latency_ms"), " ms")),
 )
 
 
