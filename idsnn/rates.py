@@ -44,7 +44,7 @@ class FiringRates:
     def _count(self, name: str):  # type: ignore[no-untyped-def]  # a hook's type is torch's affair
         def hook(_layer: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
             spikes = output[0] if isinstance(output, tuple) else output  # snnTorch's layers give their states as well
-            count = spikes.mean(dtype=torch.float32) * spikes.numel()
+            count = spikes.sum(dtype=torch.float32)  # its gradient is a number, where that of a mean fills a map
             self._spikes[name] = self._spikes[name] + count if name in self._spikes else count
             self.places[name] = self.places.get(name, 0) + spikes.numel()
 
