@@ -379,7 +379,7 @@ def preset(name: str) -> TrainConfig:
         UsageError: an unknown name.
     """
     if name not in PRESETS:
-        raise UsageError(f"--preset {name}: unknown; known are {', '.join(PRESETS)}")
+        raise UsageError(f"--preset {name}: unknown; {known_are(name, PRESETS)}")
     return TrainConfig(**PRESETS[name])
 
 

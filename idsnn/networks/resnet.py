@@ -5,7 +5,11 @@
 | `ResNet` (1a) | a(BN(conv(a(BN(conv(x))))) + shortcut(x)) | ReLU |
 | `SpikingResNet`, residual "spiking" (1b) | the same | LIF |
 | `SpikingResNet`, residual "sew" (1c) | a(BN(conv(a(BN(conv(x)))))) + shortcut(x), projections end in a LIF | LIF |
-| `SpikingResNet`, residual "membrane" | BN(conv(a(BN(conv(a(x)))))) + shortcut, currents (`membrane_shortcut`) | LIF |
+| `SpikingResNet`, residual "membrane" | BN(conv(a(BN(conv(a(x)))))) + x, currents both; projections read a(x) | LIF |
+
+With residual "membrane" x is a current: a chain of blocks loses nothing of it on its way, where spikes keep one bit a
+step, and every convolution behind the stem reads spikes (MS-ResNet: Hu et al., "Advancing spiking neural networks
+toward deep residual learning", IEEE TNNLS 36(2), 2025).
 
 Names are torchvision's where torchvision has one, so its weights load into `ResNet`. `lif1`, `lif2`, ... are the places
 of the activation, named for what the student has there (NIR files hold the names); in the teacher each is a ReLU.
@@ -20,7 +24,6 @@ from torch import Tensor, nn
 
 from ..neuron import LIF
 from .folded import Activation, TimeFolded, start
-from .membrane_shortcut import MembraneBasicBlock, MembraneBottleneck
 
 Residual = Literal["spiking", "sew", "membrane"]
 Stem = Literal["cifar", "imagenet"]
@@ -33,6 +36,7 @@ class _Block(nn.Module):
     """What basic and bottleneck blocks share: the shortcut and where it joins."""
 
     expansion = 1
+    lif1: nn.Module
     downsample: nn.Sequential | None
 
     def _shortcut(self, inputs: int, outputs: int, stride: int, activation: Activation, sew: bool) -> None:
@@ -45,6 +49,13 @@ class _Block(nn.Module):
     def _join(self, branch: Tensor, x: Tensor, activation: nn.Module) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         return activation(branch) + shortcut if self.sew else activation(branch + shortcut)
+
+    def _kept(self, activation: Activation) -> None:
+        """The first neuron reads what the shortcut reads after it, and may not write over it."""
+        self.lif1 = activation(inplace=False)
+
+    def _join_currents(self, branch: Tensor, x: Tensor, spikes: Tensor) -> Tensor:
+        return branch + (x if self.downsample is None else self.downsample(spikes))
 
 
 class BasicBlock(_Block):
@@ -80,6 +91,35 @@ class Bottleneck(_Block):
         branch = self.lif1(self.bn1(self.conv1(x)))
         branch = self.lif2(self.bn2(self.conv2(branch)))
         return self._join(self.bn3(self.conv3(branch)), x, self.lif3)
+
+
+class MembraneBasicBlock(BasicBlock):
+    """The same layers, each neuron before its convolution; of currents."""
+
+    def __init__(self, inputs: int, width: int, stride: int, activation: Activation) -> None:
+        super().__init__(inputs, width, stride, activation, sew=False)
+        self._kept(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `BasicBlock`'s."""
+        spikes = self.lif1(x)
+        branch = self.bn1(self.conv1(spikes))
+        return self._join_currents(self.bn2(self.conv2(self.lif2(branch))), x, spikes)
+
+
+class MembraneBottleneck(Bottleneck):
+    """The same layers, each neuron before its convolution; of currents."""
+
+    def __init__(self, inputs: int, width: int, stride: int, activation: Activation) -> None:
+        super().__init__(inputs, width, stride, activation, sew=False)
+        self._kept(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `Bottleneck`'s."""
+        spikes = self.lif1(x)
+        branch = self.bn1(self.conv1(spikes))
+        branch = self.bn2(self.conv2(self.lif2(branch)))
+        return self._join_currents(self.bn3(self.conv3(self.lif3(branch))), x, spikes)
 
 
 DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import nir
 
+from idsnn_deploy.closest import known_are
 from idsnn_deploy.errors import UsageError
 
 from ..graph.plan import plan as plan_of
@@ -38,7 +39,7 @@ def lint(graph: nir.NIRGraph, target: str, *, dt: float | None = None) -> list[F
         GraphError: a graph without a meaning.
     """
     if target not in TARGETS:
-        raise UsageError(f"--lint {target}: known are {', '.join(TARGETS)}")
+        raise UsageError(f"--lint {target}: {known_are(target, TARGETS)}")
     facts = Facts(graph, fused(plan_of(graph)), resolve_dt(graph, dt))
     order = {step.name: i for i, step in enumerate(facts.plan.steps)}
     findings = []
