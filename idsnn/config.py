@@ -159,9 +159,15 @@ class TrainConfig:
         nargs="*",
     )
     batch_size: int = flag(64, "images per step, over all processes")
+    optimizer: Literal["sgd", "muon"] = flag(
+        "sgd", "SGD with momentum, or Muon: steps of the matrices inside the network follow all directions alike"
+    )
     lr: float = flag(0.05, "learning rate at the start")
-    momentum: float = flag(0.9, "momentum of SGD")
-    weight_decay: float = flag(1e-4, "weight decay of SGD; a learned beta or theta has none")
+    momentum: float = flag(0.9, "momentum of the gradient")
+    weight_decay: float = flag(
+        1e-4,
+        "weight decay: SGD adds it to the gradient (a learned beta or theta has none), Muon takes it off the matrices",
+    )
     nesterov: bool = flag(False, "Nesterov's momentum")
     schedule: Literal["step", "cosine", "constant", "triangle"] = flag(
         "cosine",

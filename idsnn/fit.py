@@ -32,6 +32,7 @@ from .last_checkpoint import Checkpoint
 from .layout import memory_format
 from .meter import Meter
 from .networks.protocol import SpikingNetwork
+from .optimizer import optimizer
 from .rates import FiringRates, odd_layers
 from .schedule import learning_rate
 from .side_heads import SideHeads, beside, listening
@@ -143,10 +144,7 @@ class _Phase:
     def _set_up(self) -> None:
         """The optimizer, and what it moves as Fabric wraps them, where the state left them."""
         config, state = self.config, self.state
-        learning = nn.ModuleList([self.network, *([self.side] if self.side else [])])
-        self.optimizer = torch.optim.SGD(
-            _groups(learning, config), lr=config.lr, momentum=config.momentum, nesterov=config.nesterov
-        )
+        self.optimizer = optimizer(self.network, self.side, config)
         if state.optimizer is not None:
             _load_optimizer(self.optimizer, state.optimizer)
         self.model, self.wrapped = self.fabric.setup(self.network, self.optimizer)
@@ -363,15 +361,6 @@ def _laid_out(images: Tensor, layout: torch.memory_format) -> Tensor:
     if images.dim() == 5:
         return _laid_out(images.flatten(0, 1), layout).unflatten(0, images.shape[:2])
     return images.clone(memory_format=layout)
-
-
-def _groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Parameters with and without weight decay: a learned beta or theta has no reason to go to a raw zero."""
-    named = dict(network.named_parameters())
-    raw = [each for name, each in named.items() if name.rpartition(".")[2].startswith("raw_")]
-    rest = [each for name, each in named.items() if not name.rpartition(".")[2].startswith("raw_")]
-    groups = [{"params": rest, "weight_decay": config.weight_decay}, {"params": raw, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
 
 
 def _own_statistics(fabric: Fabric) -> bool:

@@ -1,0 +1,102 @@
+"""How the weights follow their gradients: SGD with momentum, or Muon for the matrices inside a network.
+
+    m[n] = mu m[n-1] + g[n]        d = g + mu m with Nesterov's momentum, m without        SGD:  w <- w - eta d
+
+A matrix W of r rows (one per output channel) and c columns takes a step of its own in Muon: that of all step
+directions with the largest singular value 1 which follows D most. Small directions of D count as much as large ones.
+
+    W <- (1 - eta lambda) W - eta sqrt(max(1, r/c)) U V'            D = U S V'
+
+UV' is approximated by `STEPS` steps of X <- a X + (b XX' + c (XX')^2) X from X = D / |D|, which bring every singular
+value near 1 (0.7 to 1.2) unless it is a thousand times smaller than the norm.
+
+Source: K. Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024 (with a, b, c);
+weight decay as in Liu et al., Muon is scalable for LLM training, 2025. torch.optim.Muon takes matrices alone, and
+multiplies in bfloat16, which processors without it emulate: twelve times slower than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .config import TrainConfig
+
+STEPS = 5
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+
+
+def optimizer(network: nn.Module, side: nn.Module | None, config: TrainConfig) -> torch.optim.Optimizer:
+    """What moves the parameters of `network`, and those of the heads beside it."""
+    named = dict(nn.ModuleList([network, *([side] if side else [])]).named_parameters())
+    raw = [each for name, each in named.items() if name.rpartition(".")[2].startswith("raw_")]
+    inner = hidden(network) if config.optimizer == "muon" else []
+    apart = {id(each) for each in (*raw, *inner)}
+    rest = [each for each in named.values() if id(each) not in apart]
+    # A learned beta or theta has no reason to go to a raw zero.
+    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": config.weight_decay}]
+    groups.append({"params": raw, "weight_decay": 0.0})
+    how: dict[str, Any] = {"lr": config.lr, "momentum": config.momentum, "nesterov": config.nesterov}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD([group for group in groups if group["params"]], **how)
+    groups[0]["weight_decay"] = 0.0
+    groups.append({"params": inner, "weight_decay": config.weight_decay, "matrices": True})
+    return Muon([group for group in groups if group["params"]], **how)
+
+
+def hidden(network: nn.Module) -> list[nn.Parameter]:
+    """The weights of convolutions and linear layers, as they were registered, without the first and the last."""
+    matrices = [each for each in network.parameters() if each.dim() >= 2]
+    return matrices[1:-1]
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the groups with `matrices`, SGD for the others; see the module's equations.
+
+    Args:
+        groups: "params" and "weight_decay", and "matrices" where their steps are orthogonal.
+        lr, momentum, nesterov: eta, mu, and whether d looks ahead.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float, nesterov: bool) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "matrices": False})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for each in group["params"]:
+                if each.grad is not None:
+                    self._move(each, each.grad, group)
+        return loss
+
+    def _move(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        rate, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+        state = self.state[weights]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(weights)
+        memory = state["momentum_buffer"]
+        memory.mul_(momentum).add_(gradient)
+        direction = gradient.add(memory, alpha=momentum) if group["nesterov"] else memory
+        if group["matrices"]:
+            rows, columns = len(weights), weights[0].numel()
+            direction = orthogonal(direction.reshape(rows, columns)).view_as(weights)
+            direction = direction * max(1, rows / columns) ** 0.5
+        weights.mul_(1 - rate * decay).sub_(direction, alpha=rate)
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """About UV' of `matrix` `(r, c)` = USV', in the matrix's own precision; zeros stay zeros."""
+    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    near = wide / wide.norm().clamp_min(1e-7)
+    for _ in range(STEPS):
+        square = near @ near.T
+        near = _A * near + (_B * square + _C * square @ square) @ near
+    return near if wide is matrix else near.T
