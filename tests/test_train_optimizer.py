@@ -51,7 +51,6 @@ def test_matrices_move_as_in_the_muon_of_torch(nesterov: bool, shape: tuple[int,
         muon.step()
         peer.step()
     torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)  # torch multiplies in bfloat16
-    assert float((ours - theirs).abs().max()) > 0
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
@@ -108,7 +107,7 @@ def test_sgd_is_torchs_and_every_weight_decays_but_learned_betas() -> None:
 def test_a_run_that_stopped_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train([*TINY, "--out", str(whole)]) == 0
-    stop_after(1 + 1 + 1, [*TINY, "--out", str(parts)], monkeypatch)
+    stop_after(1 + 1, [*TINY, "--out", str(parts)], monkeypatch)
     assert train(["--resume", "--out", str(parts)]) == 0
     assert equal(weights(whole), weights(parts))
 
