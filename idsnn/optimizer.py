@@ -86,7 +86,7 @@ class Muon(torch.optim.Optimizer):
         memory.mul_(momentum).add_(gradient)
         direction = gradient.add(memory, alpha=momentum) if group["nesterov"] else memory
         if group["matrices"]:
-            rows, columns = len(weights), weights[0].numel()
+            rows, columns = weights.flatten(1).shape
             direction = orthogonal(direction.reshape(rows, columns)).view_as(weights)
             direction = direction * max(1, rows / columns) ** 0.5
         weights.mul_(1 - rate * decay).sub_(direction, alpha=rate)
