@@ -35,6 +35,17 @@ def test_a_step_points_where_the_singular_vectors_do_and_every_singular_value_is
         torch.testing.assert_close(orthogonal(factor * matrix), orthogonal(matrix))
 
 
+def test_a_step_is_the_iteration_written_out_in_float64() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(24, 216) * torch.logspace(0, -3, 24)[:, None]
+    near = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        gram = near @ near.T
+        near = 3.4445 * near - 4.7750 * gram @ near + 2.0315 * gram @ gram @ near
+    torch.testing.assert_close(orthogonal(matrix), near.float(), atol=3e-4, rtol=0)
+    torch.testing.assert_close(orthogonal(matrix.T), near.T.float(), atol=3e-4, rtol=0)
+
+
 def test_no_gradient_is_no_step_and_not_nan() -> None:
     assert torch.equal(orthogonal(torch.zeros(3, 5)), torch.zeros(3, 5))
 
@@ -112,6 +123,13 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(tmp_path: Path, monkeypa
     stop_after(1 + 1, [*TINY, "--out", str(parts)], monkeypatch)
     assert train(["--resume", "--out", str(parts)]) == 0
     assert equal(weights(whole), weights(parts))
+
+
+def test_hidden_layers_are_layers_a_tied_one_counts_once_and_other_arrays_are_none() -> None:
+    network = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    network[2].weight = network[1].weight
+    network.register_parameter("where", nn.Parameter(torch.zeros(3, 4)))
+    assert [id(each) for each in hidden(network)] == [id(network[1].weight)]
 
 
 def test_hidden_layers_of_one_matrix_or_two_are_none() -> None:

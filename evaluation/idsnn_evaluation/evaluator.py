@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from idsnn_deploy.arrays import Array
+from idsnn_deploy.closest import known_are
 from idsnn_deploy.errors import DataError
 from idsnn_deploy.given import read_given
 from idsnn_deploy.manifest import Bundle, Manifest, Precision, bundle_of, read_bundle
@@ -66,7 +67,7 @@ def evaluate(
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle_of(bundle))
     if variant not in get_args(Precision):
-        raise ValueError(f"variant {variant!r}; known are {', '.join(get_args(Precision))}")
+        raise ValueError(f"variant {variant!r}: {known_are(str(variant), get_args(Precision))}")
     manifest = opened.manifest
     if labels is None:
         images, labels = _given(images, split, manifest)

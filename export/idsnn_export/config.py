@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from idsnn.networks.import_path import is_import_path
+from idsnn_deploy.closest import known_are
 from idsnn_deploy.errors import UsageError
 from idsnn_deploy.flags import about, flag
 from idsnn_deploy.manifest import Encoding, Holds, ProfileName
@@ -89,7 +90,7 @@ class ExportConfig:
             *(("--graphs", graph, GRAPHS) for graph in self.graphs),
         ):
             if value not in known:
-                raise UsageError(f"{name} {value}: known are {', '.join(filter(None, known))}")
+                raise UsageError(f"{name} {value}: {known_are(str(value), filter(None, known))}")
         if self.timesteps is not None and self.timesteps < 1:
             raise UsageError(f"--timesteps {self.timesteps}: a network runs at least 1 step")
         if self.dt is not None and not self.dt > 0:

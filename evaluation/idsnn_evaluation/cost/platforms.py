@@ -25,6 +25,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from idsnn_deploy.closest import known_are
 from idsnn_deploy.errors import UsageError, first_line
 from idsnn_deploy.files import read_bytes
 from idsnn_deploy.json_file import parse_json
@@ -132,9 +133,8 @@ def _platform(entry: Any, where: str) -> Platform:
             f"{where}: platform {name!r}: {odd} is {str(entry[odd])[:60]!r}, not a text of 4,096 characters"
         )
     if entry["counts"] not in get_args(Counted):
-        raise UsageError(
-            f"{where}: platform {name!r}: counts is {entry['counts']!r}; known are {', '.join(get_args(Counted))}"
-        )
+        known = known_are(str(entry["counts"]), get_args(Counted))
+        raise UsageError(f"{where}: platform {name!r}: counts is {entry['counts']!r}; {known}")
     try:
         update = entry.get("update_pj")
         ranges = {"synop_pj": _range(entry["synop_pj"]), "update_pj": None if update is None else _range(update)}
