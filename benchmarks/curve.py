@@ -50,6 +50,8 @@ def row_of(report: Any, label: str) -> Row:
     """What the curve takes from a report (`idsnn_evaluation.document.Document`)."""
     about, totals, early, measured = (report[key] for key in ("provenance", "totals", "early_exit", "measured"))
     rate = totals["firing_rate"]
+    if about["timesteps"] == 1:  # there is nothing to leave early
+        early = None
     return {
         **{"label": label, "bundle_digest": about["bundle_digest"], "samples": about["samples"]},
         **{"dataset": about["dataset"], "split": about["split"], "timesteps": about["timesteps"]},
