@@ -126,10 +126,10 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(tmp_path: Path, monkeypa
 
 
 def test_hidden_layers_are_layers_a_tied_one_counts_once_and_other_arrays_are_none() -> None:
-    network = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    network = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Linear(4, 4), nn.Linear(4, 4), nn.Conv3d(1, 1, 3), nn.Linear(4, 2))
     network[2].weight = network[1].weight
     network.register_parameter("where", nn.Parameter(torch.zeros(3, 4)))
-    assert [id(each) for each in hidden(network)] == [id(network[1].weight)]
+    assert [id(each) for each in hidden(network)] == [id(network[1].weight), id(network[3].weight)]
 
 
 def test_hidden_layers_of_one_matrix_or_two_are_none() -> None:
