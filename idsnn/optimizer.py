@@ -33,19 +33,19 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 def optimizer(network: nn.Module, side: nn.Module | None, config: TrainConfig) -> torch.optim.Optimizer:
     """What moves the parameters of `network`, and those of the heads beside it."""
     named = dict(nn.ModuleList([network, *([side] if side else [])]).named_parameters())
+    muon = config.optimizer == "muon"
     raw = [each for name, each in named.items() if name.rpartition(".")[2].startswith("raw_")]
-    inner = hidden(network) if config.optimizer == "muon" else []
+    inner = hidden(network) if muon else []
     apart = {id(each) for each in (*raw, *inner)}
     rest = [each for each in named.values() if id(each) not in apart]
-    # A learned beta or theta has no reason to go to a raw zero.
-    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": config.weight_decay}]
-    groups.append({"params": raw, "weight_decay": 0.0})
-    how: dict[str, Any] = {"lr": config.lr, "momentum": config.momentum, "nesterov": config.nesterov}
-    if config.optimizer == "sgd":
-        return torch.optim.SGD([group for group in groups if group["params"]], **how)
-    groups[0]["weight_decay"] = 0.0
-    groups.append({"params": inner, "weight_decay": config.weight_decay, "matrices": True})
-    return Muon([group for group in groups if group["params"]], **how)
+    groups: list[dict[str, Any]] = [
+        {"params": rest, "weight_decay": 0.0 if muon else config.weight_decay},
+        {"params": raw, "weight_decay": 0.0},  # a learned beta or theta has no reason to go to a raw zero
+        {"params": inner, "weight_decay": config.weight_decay, "matrices": True},
+    ]
+    kind = Muon if muon else torch.optim.SGD
+    filled = [group for group in groups if group["params"]]
+    return kind(filled, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
 
 
 def hidden(network: nn.Module) -> list[nn.Parameter]:
